@@ -1,0 +1,37 @@
+"""Typed settings; units are in the names."""
+
+from __future__ import annotations
+
+import msgspec
+
+KIB = 1024
+MIB = 1024 * 1024
+
+
+class RaftSettings(msgspec.Struct, frozen=True):
+    """How a Raft replica behaves. The defaults suit one machine or one data centre."""
+
+    election_timeout_s: float = 0.2  # followers wait between this and twice this
+    heartbeat_interval_s: float = 0.05
+    reconnect_stagger_s: float = 0.004  # between followers that ask at once after a lost connection
+    max_inflight_messages: int = 8  # unacknowledged Appends to one follower
+    max_inflight_bytes: int = 8 * MIB
+    max_append_bytes: int = 1 * MIB  # entries in one Append; at least one entry always goes
+    max_uncommitted_bytes: int = 64 * MIB  # proposals beyond this are refused as overloaded
+    max_tail_bytes: int = 8 * MIB  # entries kept in memory; older ones are read from the store
+    caught_up_entries: int = 64  # a joining replica this close to the leader becomes a voter
+    transfer_timeout_s: float = 1.0
+    lease_margin: float = 0.1  # share of a lease that the leader gives up for clock drift
+
+
+class MemberSettings(msgspec.Struct, frozen=True):
+    """How a member stores and bounds things."""
+
+    max_key_bytes: int = 8 * KIB
+    max_value_bytes: int = 1 * MIB
+    max_frame_bytes: int = 16 * MIB
+    log_limit_bytes: int = 64 * MIB  # the log is compacted when it grows beyond this
+    snapshot_chunk_bytes: int = 128 * KIB
+    write_behind_s: float = 0.5  # applied state waits at most so long for the store
+    max_pending_bytes: int = 64 * MIB  # requests waiting in one member
+    session_ttl_s: float = 60.0

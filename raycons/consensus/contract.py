@@ -1,0 +1,218 @@
+"""What a protocol is: a deterministic object, fed with events, giving effects.
+
+Rules of this seam
+- A replica has no clock, no randomness of its own and no I/O. `now` comes with each event, in
+  seconds of a clock that counts suspension; randomness is injected; older entries are read through
+  `LogReader`.
+- Events are method calls; they may be gathered. `drain` then gives the effects of all of them.
+- Effects are carried out in the order given. The one condition that safety rests on is spelled out
+  on the effect: a `Send` with `after=n` leaves only when write n is on disk.
+- `Persist` and `InstallSnapshot` carry numbers that rise by one. The driver calls `durable(n)` when
+  that write, and so every earlier one, is on disk.
+- Single-threaded: no two calls overlap.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from raycons.consensus.configuration import Configuration
+from raycons.consensus.quorum import Index, ReplicaId
+
+Term = int
+WriteNumber = int
+ReadContext = int
+
+
+class EntryId(NamedTuple):
+    """Names an entry: two logs that hold the same id hold the same log up to it."""
+
+    index: Index
+    term: Term
+
+
+class EntryKind(enum.IntEnum):
+    """What an entry's data is. Numbers are part of the log's format."""
+
+    NOOP = 0  # a leader's first entry
+    COMMAND = 1  # for the machine; opaque here
+    CONFIGURATION = 2  # an encoded Configuration
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One position of the log."""
+
+    index: Index
+    term: Term
+    kind: int  # EntryKind
+    machine: int  # which machine of the group reads the data
+    version: int  # the format of the data
+    time_us: int  # replicated time: microseconds that leaders have counted since the group began
+    data: bytes
+
+    @property
+    def id(self) -> EntryId:
+        """The entry's name."""
+        return EntryId(self.index, self.term)
+
+
+class HardState(msgspec.Struct, frozen=True, array_like=True):
+    """What must be on disk before a replica may answer for it."""
+
+    term: Term = 0
+    vote: ReplicaId = 0  # whom this replica voted for in `term`; 0: nobody
+
+
+class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True):
+    """What a snapshot of the state stands for."""
+
+    last: tuple[Index, Term]  # the last entry whose effect the state includes
+    time_us: int  # that entry's replicated time
+    configuration: Configuration
+    configuration_index: Index
+
+
+# --- effects --------------------------------------------------------------------------------------
+
+
+class Persist(NamedTuple):
+    """Write to disk, in one batch: cut the log from `truncate_from`, append, set the hard state."""
+
+    number: WriteNumber
+    truncate_from: Index  # 0: nothing to cut
+    entries: Sequence[Entry]
+    term_starts: Sequence[tuple[Index, Term]]  # where `entries` begin a new term
+    hard_state: HardState | None  # None: as before
+
+
+class Send(NamedTuple):
+    """Send to a replica; not before write `after` is on disk (0: at once)."""
+
+    to: ReplicaId
+    message: Any
+    after: WriteNumber = 0
+
+
+class Apply(NamedTuple):
+    """These entries are committed: feed them to the machine, in order."""
+
+    entries: Sequence[Entry]
+
+
+class ReadReady(NamedTuple):
+    """The read may be served as soon as everything up to `index` is applied."""
+
+    context: ReadContext
+    index: Index
+
+
+class ReadFailed(NamedTuple):
+    """The read cannot be served here; nothing was read."""
+
+    context: ReadContext
+    reason: str
+
+
+class StageChunk(NamedTuple):
+    """Put a received piece of a snapshot aside, in a new generation of the state."""
+
+    snapshot: int
+    sequence: int  # 0 begins the snapshot, and discards whatever was staged before
+    data: bytes
+
+
+class InstallSnapshot(NamedTuple):
+    """Make the staged snapshot the state, in one batch with the new log base; the log is emptied."""
+
+    number: WriteNumber
+    snapshot: int
+    meta: SnapshotMeta
+    hard_state: HardState
+
+
+class StreamSnapshot(NamedTuple):
+    """Send piece `sequence` of snapshot `snapshot` to a replica (0: open a new snapshot)."""
+
+    to: ReplicaId
+    snapshot: int
+    sequence: int
+
+
+class RoleChanged(NamedTuple):
+    """The replica is now this to its group."""
+
+    role: str  # follower | pre-candidate | candidate | leader
+    term: Term
+    leader: ReplicaId  # 0: unknown
+    reason: str
+
+
+class Retired(NamedTuple):
+    """This identity must never vote or acknowledge again."""
+
+    reason: str
+
+
+Effect = (
+    Persist
+    | Send
+    | Apply
+    | ReadReady
+    | ReadFailed
+    | StageChunk
+    | InstallSnapshot
+    | StreamSnapshot
+    | RoleChanged
+    | Retired
+)
+
+
+class Refusal(NamedTuple):
+    """Why a replica did not take a proposal; nothing was appended."""
+
+    reason: str  # not-leader | overloaded | transferring | configuration-changed | ...
+    leader: ReplicaId  # who might take it; 0: unknown
+
+
+# --- the replica ----------------------------------------------------------------------------------
+
+
+class LogReader(Protocol):
+    """Reads entries that are no longer in memory."""
+
+    def read(self, first: Index, last: Index, max_bytes: int) -> list[Entry]:
+        """Entries from `first` to `last` inclusive, at least one, until `max_bytes` is passed."""
+
+
+class Replica(Protocol):
+    """One replica of one group, whatever the protocol."""
+
+    id: ReplicaId
+
+    def receive(self, sender: ReplicaId, message: Any, now: float) -> None:
+        """A message from a peer arrived."""
+
+    def propose(self, data: bytes, machine: int, version: int, now: float) -> EntryId | Refusal:
+        """Append a command; its fate is known when the entry at that index is applied."""
+
+    def read(self, context: ReadContext, now: float) -> None:
+        """Ask for a linearizable read; answered by ReadReady or ReadFailed."""
+
+    def durable(self, number: WriteNumber, now: float) -> None:
+        """Write `number` and all before it are on disk."""
+
+    def connection_lost(self, peer: ReplicaId, now: float) -> None:
+        """The last live connection to `peer` ended and it was not us who closed it."""
+
+    def tick(self, now: float) -> None:
+        """A deadline came due, or may have."""
+
+    def next_deadline(self) -> float:
+        """When `tick` should be called next, if nothing else happens before."""
+
+    def drain(self, now: float) -> list[Effect]:
+        """The effects of all events since the last drain."""

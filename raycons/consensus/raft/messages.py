@@ -1,0 +1,170 @@
+"""Raft's messages: one small type each; what a field is for is told beside it.
+
+    follower  --PreVote-->  peers      would you vote for me?        --PreVoteReply-->
+    candidate --RequestVote--> peers   vote for me                   --VoteReply-->
+    leader    --Append-->   follower   put these after `previous`    --Appended / AppendRejected-->
+    leader    --Heartbeat--> follower  I lead; round n               --HeartbeatReply-->
+    leader    --SnapshotChunk--> follower                            --SnapshotReply-->
+    follower  --ReadIndex--> leader    what is committed by now?     --ReadIndexReply-->
+    leader    --TimeoutNow--> follower campaign at once (transfer)
+    leader    --Retire-->   follower   your disk forgot what you acknowledged
+
+Where a message carries a `term`, it is the sender's unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from raycons.consensus.contract import Entry, SnapshotMeta, Term
+from raycons.consensus.quorum import Index
+
+
+class _Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    pass
+
+
+class PreVote(_Message):
+    """Would you vote for me in `campaign_term`? Changes nothing at the receiver.
+
+    Raft dissertation, section 9.6.
+    """
+
+    term: Term
+    campaign_term: Term  # the term of the election that would follow
+    last: tuple[Index, Term]  # the sender's last entry, for the up-to-date check
+
+
+class PreVoteReply(_Message):
+    """The answer to a PreVote; counts only for the campaign it names."""
+
+    term: Term
+    campaign_term: Term
+    granted: bool
+
+
+class RequestVote(_Message):
+    """Vote for me in `term`. Raft paper, section 5.2 and 5.4.1."""
+
+    term: Term
+    last: tuple[Index, Term]
+    release: bool  # the old leader asked for this election: lease promises to it are released
+
+
+class VoteReply(_Message):
+    """The answer to a RequestVote of the same term; leaves only when the vote is on disk."""
+
+    term: Term
+    granted: bool
+
+
+class Append(_Message):
+    """Put `entries` after `previous`, if you have `previous`. Raft paper, section 5.3.
+
+    Empty `entries` is a probe for where the two logs part.
+    """
+
+    term: Term
+    previous: tuple[Index, Term]
+    entries: tuple[Entry, ...]
+    commit: Index  # the leader's commit index; the receiver trusts it only up to what this verifies
+
+
+class Appended(_Message):
+    """The sender's log agrees with the leader's up to `matched`, and that much is on its disk."""
+
+    term: Term
+    matched: Index
+
+
+class AppendRejected(_Message):
+    """The sender does not hold `previous`."""
+
+    term: Term
+    previous: Index  # echoed, so that an old rejection is not taken for a new one
+    hint: tuple[Index, Term]  # the last entry, at or before `previous`, not of a later term than it
+    last: Index  # where the sender's log ends
+
+
+class Heartbeat(_Message):
+    """I lead `term`. Resets the election timer; asks the receiver to confirm `round`."""
+
+    term: Term
+    commit: Index  # never beyond what the receiver is known to hold
+    round: int  # echoed: a quorum of echoes proves leadership after the round was sent
+
+
+class HeartbeatReply(_Message):
+    """I still follow you; with a promise not to vote for `promise_s` from now, if not zero."""
+
+    term: Term
+    round: int
+    promise_s: float
+
+
+class ReadIndex(_Message):
+    """A follower asks for an index to serve a linearizable read at."""
+
+    term: Term
+    context: int
+
+
+class ReadIndexReply(_Message):
+    """Serve read `context` once `index` is applied; 0: ask again elsewhere."""
+
+    term: Term
+    context: int
+    index: Index
+
+
+class SnapshotChunk(_Message):
+    """One piece of one snapshot. Pieces of different snapshots never mix. Raft paper, section 7."""
+
+    term: Term
+    snapshot: int  # names one consistent view of one leader
+    meta: SnapshotMeta
+    sequence: int  # counts pieces from 0
+    data: bytes
+    final: bool
+
+
+class SnapshotReply(_Message):
+    """Send piece `next` of `snapshot`; `installed` says that its state is on the sender's disk."""
+
+    term: Term
+    snapshot: int
+    next: int
+    installed: bool
+
+
+class TimeoutNow(_Message):
+    """Campaign at once, without waiting for your timer. Raft dissertation, section 3.10."""
+
+    term: Term
+
+
+class Retire(_Message):
+    """Your log ends below what this identity acknowledged: your disk forgot. Never vote again."""
+
+    term: Term
+    reason: str
+
+
+# The code of each type on the wire; a code is never given to another type.
+CODES: dict[type[msgspec.Struct], int] = {
+    PreVote: 1,
+    PreVoteReply: 2,
+    RequestVote: 3,
+    VoteReply: 4,
+    Append: 5,
+    Appended: 6,
+    AppendRejected: 7,
+    Heartbeat: 8,
+    HeartbeatReply: 9,
+    ReadIndex: 10,
+    ReadIndexReply: 11,
+    SnapshotChunk: 12,
+    SnapshotReply: 13,
+    TimeoutNow: 14,
+    Retire: 15,
+}

@@ -1,0 +1,182 @@
+"""The key-value machine's operations and their results, as they travel and as they are logged.
+
+The data model is etcd v3's: one revision counter for the group, raised by one by each command that
+changes something (a transaction is one command); every key has the revision that created it, the one
+that last changed it, and a version that counts its changes since.
+
+A tag is never given to another type, and fields are only ever added at the end, with a default.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+
+class _Wire(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    pass
+
+
+# --- operations -----------------------------------------------------------------------------------
+
+
+class Put(_Wire, tag=1):
+    """Set `key` to `value`."""
+
+    key: bytes
+    value: bytes
+
+
+class Delete(_Wire, tag=2):
+    """Remove `key`, or every key from `key` up to, not including, `end` (b"" : to the last key)."""
+
+    key: bytes
+    end: bytes | None = None
+
+
+class Range(_Wire, tag=3):
+    """Read `key`, or every key from `key` up to, not including, `end` (b"" : to the last key)."""
+
+    key: bytes
+    end: bytes | None = None
+    limit: int = 0  # at most so many pairs; 0: all
+    revision: int = 0  # as of this revision; 0: the present
+    keys_only: bool = False
+    count_only: bool = False
+    descending: bool = False
+
+
+class Swap(_Wire, tag=4):
+    """Set `key` to `value` if it now holds `expect` (None: if it is absent)."""
+
+    key: bytes
+    expect: bytes | None
+    value: bytes
+
+
+class Target(enum.IntEnum):
+    """What a comparison looks at."""
+
+    VALUE = 0
+    VERSION = 1  # 0: the key is absent
+    CREATE_REVISION = 2
+    MOD_REVISION = 3
+
+
+class Relation(enum.IntEnum):
+    """How it must stand to the operand."""
+
+    EQUAL = 0
+    NOT_EQUAL = 1
+    LESS = 2
+    GREATER = 3
+
+
+class Compare(_Wire):
+    """A condition of a transaction; an absent key has value None and all numbers 0."""
+
+    key: bytes
+    target: Target
+    relation: Relation
+    operand: int | bytes | None
+
+
+class Txn(_Wire, tag=5):
+    """If all of `compares` hold, do `then`, else `otherwise`; all at one revision."""
+
+    compares: tuple[Compare, ...]
+    then: tuple[Put | Delete | Range, ...]
+    otherwise: tuple[Put | Delete | Range, ...]
+
+
+class Compact(_Wire, tag=6):
+    """Forget what is needed only for reads at revisions below `revision`."""
+
+    revision: int
+
+
+Operation = Put | Delete | Range | Swap | Txn | Compact
+
+
+# --- results --------------------------------------------------------------------------------------
+
+
+class KeyValue(_Wire):
+    """One key as it is, or was at the asked revision."""
+
+    key: bytes
+    value: bytes | None  # None: not asked for
+    create_revision: int
+    mod_revision: int
+    version: int
+
+
+class PutDone(_Wire, tag=1):
+    """The put happened at `revision`."""
+
+    revision: int
+
+
+class DeleteDone(_Wire, tag=2):
+    """So many keys were removed; `revision` is the store's afterwards."""
+
+    revision: int
+    deleted: int
+
+
+class RangeDone(_Wire, tag=3):
+    """The pairs asked for; `count` is how many there are without the limit."""
+
+    revision: int  # the store's revision when the range was read
+    pairs: tuple[KeyValue, ...]
+    count: int
+    more: bool
+
+
+class SwapDone(_Wire, tag=4):
+    """Whether the swap happened; if not, `current` is what the key holds (None: absent)."""
+
+    revision: int
+    succeeded: bool
+    current: bytes | None
+
+
+class TxnDone(_Wire, tag=5):
+    """Which branch was taken, and the result of each of its operations."""
+
+    revision: int
+    succeeded: bool
+    results: tuple[PutDone | DeleteDone | RangeDone, ...]
+
+
+class CompactDone(_Wire, tag=6):
+    """Revisions below `compacted` can no longer be read."""
+
+    revision: int
+    compacted: int
+
+
+class Failure(enum.StrEnum):
+    """Why an operation was refused."""
+
+    COMPACTED = "compacted"  # `bound` is the oldest revision that can be read
+    FUTURE_REVISION = "future-revision"  # `bound` is the newest
+    INVALID = "invalid"
+
+
+class Failed(_Wire, tag=7):
+    """The operation broke a rule and changed nothing."""
+
+    reason: Failure
+    bound: int
+    message: str
+
+
+Result = PutDone | DeleteDone | RangeDone | SwapDone | TxnDone | CompactDone | Failed
+
+# A command's body is a tuple of operations, applied in order, each with a revision of its own; its
+# answer is the tuple of their results. A query is a tuple of ranges.
+Operations = tuple[Operation, ...]
+Results = tuple[Result, ...]
+Queries = tuple[Range, ...]

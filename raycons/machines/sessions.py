@@ -1,0 +1,93 @@
+"""Client sessions: each command takes effect exactly once, though clients retry."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class _Wire(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    pass
+
+
+# --- commands of a session, the data of COMMAND entries ------------------------------------------
+
+
+class Open(_Wire, tag=1):
+    """Register a session; `nonce` makes a retry of the registration find the one already made."""
+
+    nonce: bytes  # 16 random bytes
+    ttl_s: float
+
+
+class Do(_Wire, tag=2):
+    """Carry out `body` once, however often this arrives.
+
+    `number` counts the session's commands from 1 and is kept by every retry. Numbers may arrive out
+    of order. The client promises never to ask again about numbers below `acknowledged`.
+    """
+
+    session: int
+    number: int
+    acknowledged: int
+    body: msgspec.Raw  # the inner machine's command
+
+
+class KeepAlive(_Wire, tag=3):
+    """The session lives; answers below `acknowledged` can go."""
+
+    session: int
+    acknowledged: int
+
+
+class Close(_Wire, tag=4):
+    """The session ends now."""
+
+    session: int
+
+
+class Expire(_Wire, tag=5):
+    """The leader noticed that sessions ran out; which ones is decided when this is applied."""
+
+
+class Own(_Wire, tag=6):
+    """A command of the group itself (sweeping), outside any session."""
+
+    body: msgspec.Raw
+
+
+SessionCommand = Open | Do | KeepAlive | Close | Expire | Own
+
+
+# --- answers --------------------------------------------------------------------------------------
+
+
+class Opened(_Wire, tag=1):
+    """The session's id, unique for all time in the group."""
+
+    session: int
+    ttl_s: float
+
+
+class Done(_Wire, tag=2):
+    """The inner machine's answer; the same bytes for every retry."""
+
+    body: msgspec.Raw
+
+
+class UnknownSession(_Wire, tag=3):
+    """No such session (any more): nothing was done now; an earlier attempt may have been."""
+
+    session: int
+
+
+class Forgotten(_Wire, tag=4):
+    """The number lies below what the client acknowledged: nothing was done now."""
+
+    number: int
+
+
+class Alive(_Wire, tag=5):
+    """The session was found and refreshed, or closed, or there was nothing to answer."""
+
+
+SessionAnswer = Opened | Done | UnknownSession | Forgotten | Alive

@@ -1,0 +1,132 @@
+"""What a transport is: it moves messages between members, and between clients and members.
+
+Rules of this seam
+- Nothing is promised about delivery, order or uniqueness beyond one live connection; a message to a
+  peer that cannot be reached is dropped and counted, and never queued without bound.
+- `lost` means: the last live connection to that incarnation of the peer ended, and it was not this
+  side that closed it. It proves nothing about the peer (it may be cut off, or restarting).
+- Handlers are called on the event loop, one at a time. Messages that a handler sends in one turn of
+  the loop leave together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+PeerId = int
+ClientId = int  # names one connection of a client to one member; never reused in a process
+PROTOCOL_VERSION = 1
+
+
+class Address(NamedTuple):
+    """Where a member listens."""
+
+    host: str
+    port: int
+
+
+class UnknownKind(Exception):
+    """A frame of a kind that this version does not know: counted and skipped (SAFETY: upgrades)."""
+
+
+class Malformed(Exception):
+    """A frame whose bytes do not fit its kind: the connection is closed."""
+
+
+class Codec(Protocol):
+    """Turns messages into bytes and back; one byte tells the kind."""
+
+    def encode(self, message: Any) -> tuple[int, bytes]:
+        """The kind (0 to 255) and the body."""
+
+    def decode(self, kind: int, body: memoryview | bytes) -> Any:
+        """The message; raises UnknownKind or Malformed."""
+
+
+class Greeting(msgspec.Struct, frozen=True, array_like=True):
+    """Who is speaking; exchanged and authenticated before anything else."""
+
+    version: int  # protocol version of the speaker
+    cluster: str  # the cluster's UUID
+    id: PeerId  # 0: a client
+    nonce: int  # of the store; the pair (id, nonce) is the identity
+    incarnation: int  # how often the store was opened
+    opening: int  # random, minted at that opening: two holders of one image differ in it
+    address: tuple[str, int] | None  # where the speaker listens, for peers that do not know it yet
+
+
+class Admission(Protocol):
+    """Decides whether an authenticated peer may talk to this member."""
+
+    def admit(self, greeting: Greeting) -> str | None:
+        """None to let it in, or the reason to close the connection (twin, removed, other cluster)."""
+
+
+class MemberHandler(Admission, Protocol):
+    """What a member's transport tells the member."""
+
+    def connected(self, peer: PeerId, greeting: Greeting) -> None:
+        """A connection to or from `peer` is up, where there was none."""
+
+    def lost(self, peer: PeerId) -> None:
+        """See the rules at the head of this file."""
+
+    def received(self, sender: PeerId, group: int, message: Any) -> None:
+        """A message from a peer."""
+
+    def client_received(self, client: ClientId, group: int, message: Any) -> None:
+        """A message from a client."""
+
+    def client_gone(self, client: ClientId) -> None:
+        """The client's connection ended."""
+
+    def turn_over(self) -> None:
+        """All that arrived in this turn of the loop has been handed over."""
+
+
+class MemberTransport(Protocol):
+    """The member's side."""
+
+    address: Address  # where peers and clients reach this member
+    counters: Mapping[str, int]  # frames_sent, frames_received, bytes_…, rejected_…, dropped_…
+
+    def send(self, to: PeerId, group: int, message: Any) -> None:
+        """Send to a peer, or drop and count."""
+
+    def respond(self, client: ClientId, group: int, message: Any) -> None:
+        """Send to a client, or drop."""
+
+    def know(self, addresses: Mapping[PeerId, Address]) -> None:
+        """The peers to keep connections to (others are let go), and where they listen."""
+
+    async def close(self) -> None:
+        """Close all connections and stop listening."""
+
+
+class ClientHandler(Protocol):
+    """What a client's transport tells the client."""
+
+    def connected(self, member: PeerId) -> None:
+        """`member` can be sent to."""
+
+    def received(self, member: PeerId, message: Any) -> None:
+        """A message from a member."""
+
+    def lost(self, member: PeerId) -> None:
+        """The connection to `member` ended, or could not be made; it is tried again by itself."""
+
+
+class ClientTransport(Protocol):
+    """The client's side: keeps a connection to every known member."""
+
+    def send(self, member: PeerId, message: Any) -> None:
+        """Send, or drop: the client's own timers notice."""
+
+    def know(self, addresses: Mapping[PeerId, Address]) -> None:
+        """The members to keep connections to, and where they listen."""
+
+    async def close(self) -> None:
+        """Close all connections."""
