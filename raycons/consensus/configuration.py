@@ -16,7 +16,10 @@ from raycons.consensus.quorum import ReplicaId
 
 
 class Role(enum.IntEnum):
-    """What a replica is to the group. Numbers are part of the log's format; 3 is kept for a witness."""
+    """What a replica is to the group.
+
+    Numbers are part of the log's format; 3 is kept for a witness.
+    """
 
     LEARNER = 0  # receives the log, counts in no quorum
     JOINING = 1  # a learner that becomes a voter as soon as it has caught up

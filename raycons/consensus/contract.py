@@ -31,7 +31,7 @@ ReadContext = int
 class EntryId(NamedTuple):
     """Names an entry: two logs that hold the same id hold the same log up to it."""
 
-    index: Index
+    index: Index  # type: ignore[assignment]  # hides tuple.index
     term: Term
 
 
@@ -107,7 +107,7 @@ class ReadReady(NamedTuple):
     """The read may be served as soon as everything up to `index` is applied."""
 
     context: ReadContext
-    index: Index
+    index: Index  # type: ignore[assignment]  # hides tuple.index
 
 
 class ReadFailed(NamedTuple):
@@ -126,7 +126,10 @@ class StageChunk(NamedTuple):
 
 
 class InstallSnapshot(NamedTuple):
-    """Make the staged snapshot the state, in one batch with the new log base; the log is emptied."""
+    """Make the staged snapshot the state, in one batch with the new log base.
+
+    The log is emptied.
+    """
 
     number: WriteNumber
     snapshot: int

@@ -1,12 +1,12 @@
 """What a machine is: a deterministic state machine fed by a group's committed entries.
 
 Rules of this seam
-- `apply` and `query` depend on the state and their arguments alone: no clock but the replicated time
-  in the command, no randomness, no I/O, no iteration over sets or over dicts built from them.
-- All state lives in the injected `State`, which stores it with the applied index; what a machine keeps
-  in its own fields must be derived from it (`load` rebuilds it after a restart or a snapshot).
-- A broken rule of the application (a failed compare, a bad revision) is an answer, not an exception.
-  An exception out of `apply` is a bug: the replica stops and the command is never answered.
+- `apply` and `query` depend on the state and their arguments alone: no clock but the replicated
+  time in the command, no randomness, no I/O, no iteration over sets or over dicts built from them.
+- All state lives in the injected `State`, which stores it with the applied index; what a machine
+  keeps in its own fields must be derived from it (`load` rebuilds it at a restart or a snapshot).
+- A broken rule of the application (a failed compare, a bad revision) is an answer, not an
+  exception. An exception out of `apply` is a bug: the replica stops, the command is not answered.
 - The answer of `apply` is what the client gets, as bytes that only the client decodes.
 """
 
@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 
 
 class Table(enum.IntEnum):
-    """The two ordered tables that a group's machines share; each machine keeps to its own prefixes."""
+    """The two ordered tables that a group's machines share, each with prefixes of its own."""
 
     CURRENT = 0  # the present state
     HISTORY = 1  # what the present state replaced and may still be asked for
@@ -27,7 +27,7 @@ class Table(enum.IntEnum):
 class Command(NamedTuple):
     """A committed command as the machine sees it."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     term: int
     time_us: int  # replicated time, never runs backwards
     version: int  # the format of `data`

@@ -12,14 +12,14 @@ class _Wire(msgspec.Struct, frozen=True, array_like=True, gc=False):
 # --- commands of a session, the data of COMMAND entries ------------------------------------------
 
 
-class Open(_Wire, tag=1):
+class Open(_Wire, tag=1, frozen=True):
     """Register a session; `nonce` makes a retry of the registration find the one already made."""
 
     nonce: bytes  # 16 random bytes
     ttl_s: float
 
 
-class Do(_Wire, tag=2):
+class Do(_Wire, tag=2, frozen=True):
     """Carry out `body` once, however often this arrives.
 
     `number` counts the session's commands from 1 and is kept by every retry. Numbers may arrive out
@@ -32,24 +32,24 @@ class Do(_Wire, tag=2):
     body: msgspec.Raw  # the inner machine's command
 
 
-class KeepAlive(_Wire, tag=3):
+class KeepAlive(_Wire, tag=3, frozen=True):
     """The session lives; answers below `acknowledged` can go."""
 
     session: int
     acknowledged: int
 
 
-class Close(_Wire, tag=4):
+class Close(_Wire, tag=4, frozen=True):
     """The session ends now."""
 
     session: int
 
 
-class Expire(_Wire, tag=5):
+class Expire(_Wire, tag=5, frozen=True):
     """The leader noticed that sessions ran out; which ones is decided when this is applied."""
 
 
-class Own(_Wire, tag=6):
+class Own(_Wire, tag=6, frozen=True):
     """A command of the group itself (sweeping), outside any session."""
 
     body: msgspec.Raw
@@ -61,32 +61,32 @@ SessionCommand = Open | Do | KeepAlive | Close | Expire | Own
 # --- answers --------------------------------------------------------------------------------------
 
 
-class Opened(_Wire, tag=1):
+class Opened(_Wire, tag=1, frozen=True):
     """The session's id, unique for all time in the group."""
 
     session: int
     ttl_s: float
 
 
-class Done(_Wire, tag=2):
+class Done(_Wire, tag=2, frozen=True):
     """The inner machine's answer; the same bytes for every retry."""
 
     body: msgspec.Raw
 
 
-class UnknownSession(_Wire, tag=3):
+class UnknownSession(_Wire, tag=3, frozen=True):
     """No such session (any more): nothing was done now; an earlier attempt may have been."""
 
     session: int
 
 
-class Forgotten(_Wire, tag=4):
+class Forgotten(_Wire, tag=4, frozen=True):
     """The number lies below what the client acknowledged: nothing was done now."""
 
     number: int
 
 
-class Alive(_Wire, tag=5):
+class Alive(_Wire, tag=5, frozen=True):
     """The session was found and refreshed, or closed, or there was nothing to answer."""
 
 

@@ -1,4 +1,7 @@
-"""What the engine asks of the world around it: the shell gives it in production, the simulator in tests."""
+"""What the engine asks of the world around it.
+
+The shell gives it in production, the simulator in tests.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ class Ports(Protocol):
         """Send to a client, or drop."""
 
     def sync(self, number: int) -> None:
-        """Make durable all that was written to the store so far, then call `engine.durable(number)`.
+        """Make all that was written to the store durable, then call `engine.durable(number)`.
 
         Returns at once. Numbers rise; one call of `durable` may stand for all earlier numbers.
         """

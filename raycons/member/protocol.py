@@ -29,7 +29,7 @@ class ReadLevel(enum.IntEnum):
     STALE = 1  # whatever the asked member has not applied; the answer tells how old that may be
 
 
-class Submit(_Message):
+class Submit(_Message, frozen=True):
     """Put `payload` in the log and answer with what the machine makes of it.
 
     Opaque to the member: logged, forwarded and stored as received, decoded once by the machine.
@@ -40,7 +40,7 @@ class Submit(_Message):
     payload: bytes
 
 
-class Read(_Message):
+class Read(_Message, frozen=True):
     """Ask the machine; a follower gets the index from its leader first, unless STALE."""
 
     request: int
@@ -49,7 +49,7 @@ class Read(_Message):
     payload: bytes
 
 
-class Answer(_Message):
+class Answer(_Message, frozen=True):
     """The machine's answer."""
 
     request: int
@@ -71,7 +71,7 @@ class Code(enum.IntEnum):
     INVALID = 8
 
 
-class Refused(_Message):
+class Refused(_Message, frozen=True):
     """The request was not carried out; `code` tells what is certain."""
 
     request: int
@@ -80,7 +80,7 @@ class Refused(_Message):
     message: str = ""
 
 
-class Leader(_Message):
+class Leader(_Message, frozen=True):
     """Who leads, as far as this member knows, and where everyone listens."""
 
     term: int
@@ -91,12 +91,15 @@ class Leader(_Message):
 # --- management -----------------------------------------------------------------------------------
 
 
-class Reserve(_Message, tag=1):
+class Reserve(_Message, tag=1, frozen=True):
     """Take the next replica id, for a store about to be made."""
 
 
-class Add(_Message, tag=2):
-    """Add a replica as a learner; `voter`: make it a voter, in place of `replaces`, once caught up."""
+class Add(_Message, tag=2, frozen=True):
+    """Add a replica as a learner.
+
+    With `voter` it becomes a voter, in place of `replaces`, once it is caught up.
+    """
 
     id: PeerId
     nonce: int
@@ -105,13 +108,13 @@ class Add(_Message, tag=2):
     replaces: PeerId = 0
 
 
-class Remove(_Message, tag=3):
+class Remove(_Message, tag=3, frozen=True):
     """Take a replica out of the configuration."""
 
     id: PeerId
 
 
-class Transfer(_Message, tag=4):
+class Transfer(_Message, tag=4, frozen=True):
     """Hand leadership to `to` (0: the most caught-up voter)."""
 
     to: PeerId
@@ -120,7 +123,7 @@ class Transfer(_Message, tag=4):
 Action = Reserve | Add | Remove | Transfer
 
 
-class Manage(_Message):
+class Manage(_Message, frozen=True):
     """A change of the group; `based_on` is the configuration index it was computed from."""
 
     request: int
@@ -128,7 +131,7 @@ class Manage(_Message):
     action: Action
 
 
-class Managed(_Message):
+class Managed(_Message, frozen=True):
     """The change is committed (a transfer: done). `value` is the reserved id, or the new leader."""
 
     request: int
@@ -136,14 +139,14 @@ class Managed(_Message):
     value: int
 
 
-class Inspect(_Message):
+class Inspect(_Message, frozen=True):
     """Ask for a member's status; with `digest`, for the state's digest too (slow: reads it all)."""
 
     request: int
     digest: bool = False
 
 
-class Inspected(_Message):
+class Inspected(_Message, frozen=True):
     """The status: JSON-able, see `raycons.cluster.status`."""
 
     request: int

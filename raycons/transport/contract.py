@@ -62,7 +62,7 @@ class Admission(Protocol):
     """Decides whether an authenticated peer may talk to this member."""
 
     def admit(self, greeting: Greeting) -> str | None:
-        """None to let it in, or the reason to close the connection (twin, removed, other cluster)."""
+        """None to let it in, or why the connection is closed (twin, removed, other cluster)."""
 
 
 class MemberHandler(Admission, Protocol):

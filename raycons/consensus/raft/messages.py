@@ -24,7 +24,7 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     pass
 
 
-class PreVote(_Message):
+class PreVote(_Message, frozen=True):
     """Would you vote for me in `campaign_term`? Changes nothing at the receiver.
 
     Raft dissertation, section 9.6.
@@ -35,7 +35,7 @@ class PreVote(_Message):
     last: tuple[Index, Term]  # the sender's last entry, for the up-to-date check
 
 
-class PreVoteReply(_Message):
+class PreVoteReply(_Message, frozen=True):
     """The answer to a PreVote; counts only for the campaign it names."""
 
     term: Term
@@ -43,7 +43,7 @@ class PreVoteReply(_Message):
     granted: bool
 
 
-class RequestVote(_Message):
+class RequestVote(_Message, frozen=True):
     """Vote for me in `term`. Raft paper, section 5.2 and 5.4.1."""
 
     term: Term
@@ -51,14 +51,14 @@ class RequestVote(_Message):
     release: bool  # the old leader asked for this election: lease promises to it are released
 
 
-class VoteReply(_Message):
+class VoteReply(_Message, frozen=True):
     """The answer to a RequestVote of the same term; leaves only when the vote is on disk."""
 
     term: Term
     granted: bool
 
 
-class Append(_Message):
+class Append(_Message, frozen=True):
     """Put `entries` after `previous`, if you have `previous`. Raft paper, section 5.3.
 
     Empty `entries` is a probe for where the two logs part.
@@ -70,14 +70,14 @@ class Append(_Message):
     commit: Index  # the leader's commit index; the receiver trusts it only up to what this verifies
 
 
-class Appended(_Message):
+class Appended(_Message, frozen=True):
     """The sender's log agrees with the leader's up to `matched`, and that much is on its disk."""
 
     term: Term
     matched: Index
 
 
-class AppendRejected(_Message):
+class AppendRejected(_Message, frozen=True):
     """The sender does not hold `previous`."""
 
     term: Term
@@ -86,7 +86,7 @@ class AppendRejected(_Message):
     last: Index  # where the sender's log ends
 
 
-class Heartbeat(_Message):
+class Heartbeat(_Message, frozen=True):
     """I lead `term`. Resets the election timer; asks the receiver to confirm `round`."""
 
     term: Term
@@ -94,22 +94,23 @@ class Heartbeat(_Message):
     round: int  # echoed: a quorum of echoes proves leadership after the round was sent
 
 
-class HeartbeatReply(_Message):
+class HeartbeatReply(_Message, frozen=True):
     """I still follow you; with a promise not to vote for `promise_s` from now, if not zero."""
 
     term: Term
     round: int
     promise_s: float
+    last: Index  # where the sender's log ends: an end below what it acknowledged means a lost disk
 
 
-class ReadIndex(_Message):
+class ReadIndex(_Message, frozen=True):
     """A follower asks for an index to serve a linearizable read at."""
 
     term: Term
     context: int
 
 
-class ReadIndexReply(_Message):
+class ReadIndexReply(_Message, frozen=True):
     """Serve read `context` once `index` is applied; 0: ask again elsewhere."""
 
     term: Term
@@ -117,7 +118,7 @@ class ReadIndexReply(_Message):
     index: Index
 
 
-class SnapshotChunk(_Message):
+class SnapshotChunk(_Message, frozen=True):
     """One piece of one snapshot. Pieces of different snapshots never mix. Raft paper, section 7."""
 
     term: Term
@@ -128,7 +129,7 @@ class SnapshotChunk(_Message):
     final: bool
 
 
-class SnapshotReply(_Message):
+class SnapshotReply(_Message, frozen=True):
     """Send piece `next` of `snapshot`; `installed` says that its state is on the sender's disk."""
 
     term: Term
@@ -137,13 +138,13 @@ class SnapshotReply(_Message):
     installed: bool
 
 
-class TimeoutNow(_Message):
+class TimeoutNow(_Message, frozen=True):
     """Campaign at once, without waiting for your timer. Raft dissertation, section 3.10."""
 
     term: Term
 
 
-class Retire(_Message):
+class Retire(_Message, frozen=True):
     """Your log ends below what this identity acknowledged: your disk forgot. Never vote again."""
 
     term: Term

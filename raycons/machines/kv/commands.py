@@ -1,8 +1,8 @@
 """The key-value machine's operations and their results, as they travel and as they are logged.
 
 The data model is etcd v3's: one revision counter for the group, raised by one by each command that
-changes something (a transaction is one command); every key has the revision that created it, the one
-that last changed it, and a version that counts its changes since.
+changes something (a transaction is one command); every key has the revision that created it, the
+one that last changed it, and a version that counts its changes since.
 
 A tag is never given to another type, and fields are only ever added at the end, with a default.
 """
@@ -21,21 +21,21 @@ class _Wire(msgspec.Struct, frozen=True, array_like=True, gc=False):
 # --- operations -----------------------------------------------------------------------------------
 
 
-class Put(_Wire, tag=1):
+class Put(_Wire, tag=1, frozen=True):
     """Set `key` to `value`."""
 
     key: bytes
     value: bytes
 
 
-class Delete(_Wire, tag=2):
+class Delete(_Wire, tag=2, frozen=True):
     """Remove `key`, or every key from `key` up to, not including, `end` (b"" : to the last key)."""
 
     key: bytes
     end: bytes | None = None
 
 
-class Range(_Wire, tag=3):
+class Range(_Wire, tag=3, frozen=True):
     """Read `key`, or every key from `key` up to, not including, `end` (b"" : to the last key)."""
 
     key: bytes
@@ -47,7 +47,7 @@ class Range(_Wire, tag=3):
     descending: bool = False
 
 
-class Swap(_Wire, tag=4):
+class Swap(_Wire, tag=4, frozen=True):
     """Set `key` to `value` if it now holds `expect` (None: if it is absent)."""
 
     key: bytes
@@ -73,7 +73,7 @@ class Relation(enum.IntEnum):
     GREATER = 3
 
 
-class Compare(_Wire):
+class Compare(_Wire, frozen=True):
     """A condition of a transaction; an absent key has value None and all numbers 0."""
 
     key: bytes
@@ -82,7 +82,7 @@ class Compare(_Wire):
     operand: int | bytes | None
 
 
-class Txn(_Wire, tag=5):
+class Txn(_Wire, tag=5, frozen=True):
     """If all of `compares` hold, do `then`, else `otherwise`; all at one revision."""
 
     compares: tuple[Compare, ...]
@@ -90,7 +90,7 @@ class Txn(_Wire, tag=5):
     otherwise: tuple[Put | Delete | Range, ...]
 
 
-class Compact(_Wire, tag=6):
+class Compact(_Wire, tag=6, frozen=True):
     """Forget what is needed only for reads at revisions below `revision`."""
 
     revision: int
@@ -102,7 +102,7 @@ Operation = Put | Delete | Range | Swap | Txn | Compact
 # --- results --------------------------------------------------------------------------------------
 
 
-class KeyValue(_Wire):
+class KeyValue(_Wire, frozen=True):
     """One key as it is, or was at the asked revision."""
 
     key: bytes
@@ -112,20 +112,20 @@ class KeyValue(_Wire):
     version: int
 
 
-class PutDone(_Wire, tag=1):
+class PutDone(_Wire, tag=1, frozen=True):
     """The put happened at `revision`."""
 
     revision: int
 
 
-class DeleteDone(_Wire, tag=2):
+class DeleteDone(_Wire, tag=2, frozen=True):
     """So many keys were removed; `revision` is the store's afterwards."""
 
     revision: int
     deleted: int
 
 
-class RangeDone(_Wire, tag=3):
+class RangeDone(_Wire, tag=3, frozen=True):
     """The pairs asked for; `count` is how many there are without the limit."""
 
     revision: int  # the store's revision when the range was read
@@ -134,7 +134,7 @@ class RangeDone(_Wire, tag=3):
     more: bool
 
 
-class SwapDone(_Wire, tag=4):
+class SwapDone(_Wire, tag=4, frozen=True):
     """Whether the swap happened; if not, `current` is what the key holds (None: absent)."""
 
     revision: int
@@ -142,7 +142,7 @@ class SwapDone(_Wire, tag=4):
     current: bytes | None
 
 
-class TxnDone(_Wire, tag=5):
+class TxnDone(_Wire, tag=5, frozen=True):
     """Which branch was taken, and the result of each of its operations."""
 
     revision: int
@@ -150,7 +150,7 @@ class TxnDone(_Wire, tag=5):
     results: tuple[PutDone | DeleteDone | RangeDone, ...]
 
 
-class CompactDone(_Wire, tag=6):
+class CompactDone(_Wire, tag=6, frozen=True):
     """Revisions below `compacted` can no longer be read."""
 
     revision: int
@@ -165,7 +165,7 @@ class Failure(enum.StrEnum):
     INVALID = "invalid"
 
 
-class Failed(_Wire, tag=7):
+class Failed(_Wire, tag=7, frozen=True):
     """The operation broke a rule and changed nothing."""
 
     reason: Failure
