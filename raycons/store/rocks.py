@@ -1,0 +1,329 @@
+"""A store on disk, on RocksDB.
+
+One column family for each space, one write-ahead log for all of them, so that a batch over several
+spaces is atomic and one sync serves every group of a member.
+
+Rules of this file
+- The write-ahead log is always on. It is replayed with `tolerate_corrupted_tail_records`: RocksDB's
+  default stops at the first bad record and opens without a word, so that after one flipped bit in
+  the middle a replica would have forgotten votes and acknowledged entries. Here a bad record is
+  refused, and only an unfinished one at the very end, which no `sync` has covered, is dropped.
+- Never a synced write: rocksdict holds Python's global lock through it. `write` only appends to the
+  log's buffer in the kernel; `flush_wal(True)` on another thread releases the lock while it waits.
+- Iterators are asked for their status at their end: a damaged block ends them like a last key.
+- Consistent views are iterators opened at that moment; those of rocksdict's `Snapshot` see later
+  writes.
+- Memory does not grow with the data: the kernel frees a dead process's memory before it closes its
+  sockets, so every megabyte here delays the notice of this member's death.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from weakref import WeakSet
+
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    DBRecoveryMode,
+    Env,
+    Options,
+    Rdict,
+    RdictIter,
+    ReadOptions,
+    WriteBatch,
+)
+
+from raycons.errors import StoreCorrupt, StoreError
+from raycons.store import wal
+from raycons.store.contract import DELETE, PUT, Batch, Space
+from raycons.store.failures import store_error
+
+MIB = 1024 * 1024
+BLOCK_CACHE_BYTES = 16 * MIB  # shared by all families; holds indexes and filters too
+# Opening after a crash replays what the buffers held: 0.2 s with these, 2 s with 64 MiB ones.
+WRITE_BUFFER_BYTES = 16 * MIB
+WRITE_BUFFERS = 4  # with two, a slow flush would stop writers, and so the event loop
+# A small, rarely flushed family must not keep the whole log alive: beyond this it is flushed too.
+WAL_LIMIT_BYTES = 32 * MIB
+OPEN_FILES = 256
+
+FAMILIES = {
+    Space.META: "default",
+    Space.LOG: "log",
+    Space.CURRENT: "current",
+    Space.HISTORY: "history",
+}
+
+
+class RocksStore:
+    """A `Store` in the directory `path`.
+
+    `create_if_missing=False` refuses a directory without a store, for an owner that knows that
+    there must be one: making it anew would be amnesia.
+
+    Raises StoreCorrupt, StoreLocked, StoreFull, StoreReadOnly or StoreError. After any of them out
+    of a method, whatever is asked next raises the same: what is on disk is no longer known.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, create_if_missing: bool = True) -> None:
+        self.path = Path(path)
+        self._failure: StoreError | None = None
+        self._views: WeakSet[RocksView] = WeakSet()
+        try:
+            if create_if_missing:
+                self.path.mkdir(parents=True, exist_ok=True)
+            elif not (self.path / "CURRENT").exists():
+                raise StoreCorrupt(
+                    f"the store in {self.path} is gone (no file CURRENT); "
+                    "this replica must be replaced by a new one"
+                )
+            wal.check_tail(self.path)
+            cache = Cache(BLOCK_CACHE_BYTES)
+            self._db = Rdict(
+                str(self.path),
+                options=_options(Space.META, cache, create=create_if_missing),
+                column_families={
+                    name: _options(space, cache, create=create_if_missing)
+                    for space, name in FAMILIES.items()
+                    if space is not Space.META
+                },
+            )
+            self._families = [self._db.get_column_family(FAMILIES[space]) for space in Space]
+            self._handles = [self._db.get_column_family_handle(FAMILIES[space]) for space in Space]
+        except StoreError:
+            raise
+        except Exception as error:
+            raise store_error(error, self.path) from error
+
+    def get(self, space: Space, key: bytes) -> bytes | None:
+        """The value of `key`, or None."""
+        if self._failure is not None:
+            raise self._again()
+        try:
+            value: bytes | None = self._families[space].get(key)
+        except Exception as error:
+            raise self._fail(error) from error
+        return value
+
+    def scan(
+        self, space: Space, start: bytes, end: bytes, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """The pairs from `start` up to, not including, `end`, as they are now."""
+        if self._failure is not None:
+            raise self._again()
+        if start >= end:
+            return iter(())
+        bounds = ReadOptions()
+        bounds.set_iterate_upper_bound(end)  # else RocksDB walks over whatever was deleted beyond
+        try:
+            cursor = self._families[space].iter(bounds)
+            if reverse:
+                cursor.seek_to_last()
+            else:
+                cursor.seek(start)
+        except Exception as error:
+            raise self._fail(error) from error
+        return self._backward(cursor, start) if reverse else self._forward(cursor)
+
+    def write(self, batch: Batch) -> None:
+        """Hand `batch` to the kernel, atomically and in order; on disk only after `sync`."""
+        if self._failure is not None:
+            raise self._again()
+        native = WriteBatch(raw_mode=True)
+        put, handles = native.put, self._handles
+        for action, space, key, value in batch.operations:
+            if action == PUT:
+                put(key, value, handles[space])
+            elif action == DELETE:
+                native.delete(key, handles[space])
+            elif key < value:
+                native.delete_range(key, value, handles[space])
+        try:
+            self._db.write(native)
+        except Exception as error:
+            raise self._fail(error) from error
+
+    def sync(self) -> None:
+        """Block until all batches written before this call are on disk, while others write."""
+        if self._failure is not None:
+            raise self._again()
+        try:
+            self._db.flush_wal(True)
+            troubles = sum(
+                family.property_int_value("rocksdb.background-errors") or 0
+                for family in self._families
+            )
+        except Exception as error:
+            raise self._fail(error) from error
+        if troubles:
+            # The log is safe, but tables cannot be written: soon writers, and the event loop with
+            # them, would be stopped until RocksDB recovers. Better to end while we can say why.
+            raise self._fail(OSError(_space_left(self.path)))
+
+    def view(self) -> RocksView:
+        """A consistent view of this moment."""
+        if self._failure is not None:
+            raise self._again()
+        view = RocksView(self)
+        self._views.add(view)
+        return view
+
+    def size_bytes(self) -> int:
+        """What the tables on disk and the buffers in memory occupy, without the log."""
+        return sum(
+            (family.property_int_value("rocksdb.total-sst-files-size") or 0)
+            + (family.property_int_value("rocksdb.cur-size-all-mem-tables") or 0)
+            for family in self._families
+        )
+
+    def close(self) -> None:
+        """Write the buffers out and let go of the directory; drop scans under way before."""
+        if self._failure is None:
+            self._failure = StoreError(f"the store in {self.path} was closed; open it again")
+        for view in list(self._views):
+            view.close()
+        self._handles.clear()
+        while self._families:
+            _quietly_close(self._families.pop())
+        _quietly_close(self._db)
+
+    def _forward(self, cursor: RdictIter) -> Iterator[tuple[bytes, bytes]]:
+        valid, key, value, advance = cursor.valid, cursor.key, cursor.value, cursor.next
+        try:
+            while valid():
+                yield key(), value()
+                advance()
+            cursor.status()
+        except Exception as error:
+            raise self._fail(error) from error
+
+    def _backward(self, cursor: RdictIter, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+        # Compared here: rocksdict's lower bound does not stop an iterator (measured on 0.3.29).
+        try:
+            while cursor.valid() and (key := cursor.key()) >= start:
+                yield key, cursor.value()
+                cursor.prev()
+            cursor.status()
+        except Exception as error:
+            raise self._fail(error) from error
+
+    def _fail(self, error: Exception) -> StoreError:
+        # Two threads may fail at once; the first failure is the one that is told from then on.
+        failure = store_error(error, self.path)
+        if self._failure is None:
+            self._failure = failure
+        return failure
+
+    def _again(self) -> StoreError:
+        failure = self._failure
+        assert failure is not None
+        return type(failure)(*failure.args)
+
+
+class RocksView:
+    """One iterator for each space, opened together on the loop's thread, placed when asked."""
+
+    def __init__(self, store: RocksStore) -> None:
+        self._store: RocksStore | None = store
+        once = ReadOptions()  # a view is read once, from end to end: it must not empty the cache
+        once.fill_cache(False)  # type: ignore[call-arg]  # the stub lacks the argument
+        self._cursors: list[RdictIter] = [family.iter(once) for family in store._families]
+        self._readers: list[object] = [None for _ in Space]
+
+    def scan(self, space: Space, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The pairs from `start` up to, not including, `end`, in key order.
+
+        Scans of one space share one iterator and may take turns; each finds its place again.
+        """
+        me = object()
+        while True:
+            if self._store is None:
+                raise StoreError("this view was closed; open a new one")
+            cursor = self._cursors[space]
+            try:
+                if self._readers[space] is not me:
+                    cursor.seek(start)
+                    self._readers[space] = me
+                if not cursor.valid():
+                    cursor.status()
+                    return
+                key, value = cursor.key(), cursor.value()
+                cursor.next()
+            except Exception as error:
+                raise self._store._fail(error) from error
+            if key >= end:
+                self._readers[space] = None
+                return
+            start = key + b"\0"
+            yield key, value
+
+    def close(self) -> None:
+        """Let go of the files and buffers that the view holds on to."""
+        self._store = None
+        self._cursors.clear()
+
+
+def _options(space: Space, cache: Cache, *, create: bool) -> Options:
+    """How one family is kept; those of META, the default family, also rule the whole database."""
+    tables = BlockBasedOptions()
+    tables.set_block_cache(cache)
+    tables.set_cache_index_and_filter_blocks(True)
+    tables.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    options = Options(raw_mode=True)
+    options.create_if_missing(create)
+    options.create_missing_column_families(create)
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_max_write_buffer_number(WRITE_BUFFERS)
+    options.set_target_file_size_base(WRITE_BUFFER_BYTES)
+    options.set_level_zero_slowdown_writes_trigger(40)
+    options.set_level_zero_stop_writes_trigger(80)
+    if space in (Space.CURRENT, Space.HISTORY):
+        tables.set_bloom_filter(10, False)  # most new keys are looked up before they are written
+        options.set_compression_type(DBCompressionType.lz4())
+        # Swept generations and compacted history leave tombstones: rewrite tables full of them.
+        options.add_compact_on_deletion_collector_factory(4096, 2048, 0.5)
+    else:
+        options.set_compression_type(DBCompressionType.none())
+    options.set_block_based_table_factory(tables)
+    if space is Space.META:
+        _rule_database(options)
+    return options
+
+
+def _rule_database(options: Options) -> None:
+    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
+    options.set_max_total_wal_size(WAL_LIMIT_BYTES)
+    options.set_recycle_log_file_num(0)  # a recycled log ends in old records, which hide a damage
+    options.set_paranoid_checks(True)
+    options.set_max_open_files(OPEN_FILES)
+    options.set_max_background_jobs(2)
+    options.set_bytes_per_sync(MIB // 2)  # else a table's flush makes the log's sync wait behind it
+    options.set_skip_stats_update_on_db_open(True)
+    options.set_stats_dump_period_sec(0)
+    options.set_stats_persist_period_sec(0)
+    options.set_keep_log_file_num(2)
+    options.set_max_log_file_size(MIB)
+    options.set_manifest_preallocation_size(64 * 1024)
+    environment = Env()
+    environment.lower_thread_pool_cpu_priority()  # compaction yields to the event loop
+    options.set_env(environment)
+
+
+def _space_left(path: Path) -> str:
+    disk = os.statvfs(path)
+    free_bytes = disk.f_bavail * disk.f_frsize
+    if free_bytes < 2 * WRITE_BUFFER_BYTES:
+        return f"No space left on device for a table: {free_bytes} bytes free"
+    return "a table could not be written in the background; RocksDB's own file LOG tells why"
+
+
+def _quietly_close(database: Rdict) -> None:
+    # Closing flushes; after a failure that fails again, and all there was to say has been said.
+    try:
+        database.close()
+    except Exception:  # noqa: BLE001
+        return
