@@ -1,0 +1,1 @@
+"""Deterministic state machines that a group's committed entries feed."""

@@ -45,6 +45,9 @@ class Range(_Wire, tag=3, frozen=True):
     keys_only: bool = False
     count_only: bool = False
     descending: bool = False
+    # Stop at the limit instead of counting on: a page then costs its own size, not that of the
+    # whole range, and `count` is the number of pairs found.
+    uncounted: bool = False
 
 
 class Swap(_Wire, tag=4, frozen=True):
@@ -96,7 +99,16 @@ class Compact(_Wire, tag=6, frozen=True):
     revision: int
 
 
-Operation = Put | Delete | Range | Swap | Txn | Compact
+class Sweep(_Wire, tag=7, frozen=True):
+    """Look at the next `records` superseded values and delete those that a compaction made dead.
+
+    Proposed by the leader, never needed for correctness: reads refuse compacted revisions at once.
+    """
+
+    records: int
+
+
+Operation = Put | Delete | Range | Swap | Txn | Compact | Sweep
 
 
 # --- results --------------------------------------------------------------------------------------
@@ -126,7 +138,11 @@ class DeleteDone(_Wire, tag=2, frozen=True):
 
 
 class RangeDone(_Wire, tag=3, frozen=True):
-    """The pairs asked for; `count` is how many there are without the limit."""
+    """The pairs asked for; `count` is how many there are without the limit.
+
+    `more`: pairs were left out, because of the limit or because the answer grew too large; go on
+    after (descending: before) the last key, at this `revision`.
+    """
 
     revision: int  # the store's revision when the range was read
     pairs: tuple[KeyValue, ...]
@@ -173,10 +189,18 @@ class Failed(_Wire, tag=7, frozen=True):
     message: str
 
 
-Result = PutDone | DeleteDone | RangeDone | SwapDone | TxnDone | CompactDone | Failed
+class SweepDone(_Wire, tag=8, frozen=True):
+    """So many dead values were deleted; `finished` when no others can be left."""
+
+    deleted: int
+    finished: bool
+
+
+Result = PutDone | DeleteDone | RangeDone | SwapDone | TxnDone | CompactDone | Failed | SweepDone
 
 # A command's body is a tuple of operations, applied in order, each with a revision of its own; its
-# answer is the tuple of their results. A query is a tuple of ranges.
+# answer is the tuple of their results. A query is a tuple of ranges. Bytes that do not decode as
+# such are answered by a tuple of one Failed.
 Operations = tuple[Operation, ...]
 Results = tuple[Result, ...]
 Queries = tuple[Range, ...]

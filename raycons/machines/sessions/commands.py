@@ -1,4 +1,7 @@
-"""Client sessions: each command takes effect exactly once, though clients retry."""
+"""What clients ask of the session table and what it answers, as they travel and as they are logged.
+
+A tag is never given to another type, and fields are only ever added at the end, with a default.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,12 @@ class Close(_Wire, tag=4, frozen=True):
 
 
 class Expire(_Wire, tag=5, frozen=True):
-    """The leader noticed that sessions ran out; which ones is decided when this is applied."""
+    """The leader noticed that sessions ran out; which ones is decided when this is applied.
+
+    `limit` bounds the work of one entry: the oldest so many of them end now; 0: all.
+    """
+
+    limit: int = 0
 
 
 class Own(_Wire, tag=6, frozen=True):
@@ -90,4 +98,20 @@ class Alive(_Wire, tag=5, frozen=True):
     """The session was found and refreshed, or closed, or there was nothing to answer."""
 
 
-SessionAnswer = Opened | Done | UnknownSession | Forgotten | Alive
+class Crowded(_Wire, tag=6, frozen=True):
+    """There is no room to remember another answer, or another session: nothing was done now.
+
+    Room comes back when the client acknowledges answers (or when other sessions end); the same
+    number may then be tried again.
+    """
+
+    message: str
+
+
+class Invalid(_Wire, tag=7, frozen=True):
+    """The command is not one that a client should send; it changed nothing."""
+
+    message: str
+
+
+SessionAnswer = Opened | Done | UnknownSession | Forgotten | Alive | Crowded | Invalid

@@ -1,0 +1,204 @@
+"""The key-value machine: etcd v3's data model over an ordered map of bytes.
+
+Each operation of a command that changes something raises the revision by one and writes at it. The
+present record of a key is in one table; what it replaced moves to another, with the revisions
+between which it counted, so that a read at an old revision is a merge of the two. `records` has the
+layout, `compaction` says how the old is forgotten.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from raycons.machines.contract import Command, State, Table
+from raycons.machines.kv.commands import (
+    Compact,
+    Delete,
+    DeleteDone,
+    Failed,
+    KeyValue,
+    Operation,
+    Operations,
+    Put,
+    PutDone,
+    Queries,
+    Range,
+    RangeDone,
+    Result,
+    Results,
+    Swap,
+    SwapDone,
+    Sweep,
+    Txn,
+)
+from raycons.machines.kv.compaction import Compaction
+from raycons.machines.kv.keys import PAIR
+from raycons.machines.kv.ranges import read_range, refused_range
+from raycons.machines.kv.records import HEADER_BYTES, unpack_numbers
+from raycons.machines.kv.settings import (
+    KeyValueSettings,
+    invalid,
+    refused_pair,
+    refused_span,
+)
+from raycons.machines.kv.transactions import transact
+from raycons.machines.kv.versions import Versions
+
+# What msgspec raises for bytes that are no message of ours; deep nesting ends in RecursionError.
+_MALFORMED = (msgspec.DecodeError, RecursionError)
+
+
+class KeyValueMachine:
+    """Ordered keys and values with revisions; a `Machine`.
+
+    `state` holds everything; `settings` bound what is accepted. Call `load` before the first use
+    over a state that may not be empty.
+    """
+
+    def __init__(self, state: State, settings: KeyValueSettings | None = None) -> None:
+        self._settings = settings or KeyValueSettings()
+        self._state = state
+        self._versions = Versions(state)
+        self._compaction = Compaction(self._versions, state, self._settings)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._operations = msgspec.msgpack.Decoder(Operations)
+        self._queries = msgspec.msgpack.Decoder(Queries)
+
+    @property
+    def revision(self) -> int:
+        """The revision of the last change."""
+        return self._versions.revision
+
+    @property
+    def compacted(self) -> int:
+        """The oldest revision that can be read."""
+        return self._versions.compacted
+
+    def load(self) -> None:
+        """Read the counters from the state."""
+        self._versions.load()
+        self._compaction.load()
+
+    def apply(self, command: Command) -> bytes:
+        """Carry out the encoded `Operations` in order; returns their encoded `Results`."""
+        try:
+            operations = self._operations.decode(command.data)
+        except _MALFORMED as error:
+            return self._malformed("operations", error)
+        versions = self._versions
+        put = versions.put
+        max_key_bytes = self._settings.max_key_bytes
+        max_value_bytes = self._settings.max_value_bytes
+        results: list[Result] = []
+        append = results.append
+        for operation in operations:
+            # Puts come by the hundred, so the usual one is done here, with no detour.
+            if (
+                type(operation) is Put
+                and 0 < len(operation.key) <= max_key_bytes
+                and len(operation.value) <= max_value_bytes
+            ):
+                versions.revision = revision = versions.revision + 1
+                put(operation.key, operation.value, revision)
+                append(PutDone(revision))
+            else:
+                append(self._carry_out(operation))
+        versions.save()
+        return self._encoder.encode(results)
+
+    def query(self, data: bytes) -> bytes:
+        """Answer the encoded `Queries` in order; returns their encoded `Results`."""
+        try:
+            queries = self._queries.decode(data)
+        except _MALFORMED as error:
+            return self._malformed("ranges", error)
+        revision = self._versions.revision
+        get = self._state.get
+        current = Table.CURRENT
+        results: list[Result] = []
+        append = results.append
+        for asked in queries:
+            key = asked.key
+            # One key as it is now: the usual question, answered with no detour.
+            if key and asked.end is None and not (asked.revision or asked.keys_only):
+                record = get(current, PAIR + key)
+                if record is None:
+                    append(RangeDone(revision, (), 0, False))
+                    continue
+                if not asked.count_only:
+                    mod, create, version = unpack_numbers(record)
+                    pair = KeyValue(key, record[HEADER_BYTES:], create, mod, version)
+                    append(RangeDone(revision, (pair,), 1, False))
+                    continue
+            append(self._range(asked))
+        return self._encoder.encode(results)
+
+    def due(self, time_us: int) -> bytes | None:
+        """A compaction or a sweep, when one is due."""
+        operation = self._compaction.due()
+        return None if operation is None else self._encoder.encode((operation,))
+
+    def live(self, table: Table, key: bytes, value: bytes) -> bool:
+        """False for superseded records that no revision can see any more."""
+        return self._compaction.live(table, key, value)
+
+    def _carry_out(self, operation: Operation) -> Result:
+        match operation:
+            case Put(key, value):
+                return self._put(key, value)
+            case Delete():
+                return self._delete(operation)
+            case Range():
+                return self._range(operation)
+            case Swap():
+                return self._swap(operation)
+            case Txn():
+                return transact(self._versions, self._settings, operation)
+            case Compact():
+                return self._compaction.compact(operation)
+            case Sweep():
+                return self._compaction.sweep(operation)
+            case _:
+                assert_never(operation)
+
+    def _put(self, key: bytes, value: bytes) -> PutDone | Failed:
+        refused = refused_pair(self._settings, key, value)
+        if refused is not None:
+            return refused
+        versions = self._versions
+        versions.revision += 1
+        versions.put(key, value, versions.revision)
+        return PutDone(versions.revision)
+
+    def _delete(self, asked: Delete) -> DeleteDone | Failed:
+        refused = refused_span(asked.key, asked.end)
+        if refused is not None:
+            return refused
+        versions = self._versions
+        deleted = versions.delete(asked.key, asked.end, versions.revision + 1)
+        if deleted:
+            versions.revision += 1
+        return DeleteDone(versions.revision, deleted)
+
+    def _range(self, asked: Range) -> RangeDone | Failed:
+        refused = refused_range(self._versions, asked)
+        if refused is not None:
+            return refused
+        return read_range(self._versions, self._settings, asked, self._versions.revision)
+
+    def _swap(self, asked: Swap) -> SwapDone | Failed:
+        refused = refused_pair(self._settings, asked.key, asked.value)
+        if refused is not None:
+            return refused
+        pair = self._versions.get(asked.key)
+        current = None if pair is None else pair.value
+        if current != asked.expect:
+            return SwapDone(self._versions.revision, False, current)
+        self._put(asked.key, asked.value)
+        return SwapDone(self._versions.revision, True, None)
+
+    def _malformed(self, expected: str, error: Exception) -> bytes:
+        results: Results = (invalid(f"these bytes are no {expected}: {error}"),)
+        return self._encoder.encode(results)

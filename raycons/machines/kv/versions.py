@@ -1,0 +1,98 @@
+"""The versioned pairs in the state: present ones, and those that they replaced.
+
+Rules of this file
+- `revision` is that of the last change; writers pass the revision that they write at, and whoever
+  orders them sets `revision` once they are done, so that a transaction is one revision.
+- A record moves to the history when it is superseded and is never changed there.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+from raycons.machines.contract import State, Table
+from raycons.machines.kv.commands import KeyValue
+from raycons.machines.kv.keys import PAIR, REVISIONS, current_bounds, history_prefix
+from raycons.machines.kv.records import (
+    REVISION_BYTES,
+    create_and_version,
+    pack_numbers,
+    pack_revision,
+    present,
+)
+
+_COUNTERS = struct.Struct(">QQ")
+_CURRENT = Table.CURRENT  # an enum's member is dear to look up where hundreds of puts pass
+_HISTORY = Table.HISTORY
+
+
+class Versions:
+    """The pairs of a group at all revisions that can be read."""
+
+    __slots__ = ("_delete", "_get", "_put", "_stored", "compacted", "revision", "state")
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._get = state.get
+        self._put = state.put
+        self._delete = state.delete
+        self.revision = 0
+        self.compacted = 0  # the oldest revision that can be read
+        self._stored = (0, 0)  # (revision, compacted) in the state
+
+    def load(self) -> None:
+        """Read the counters from the state."""
+        stored = self._get(_CURRENT, REVISIONS)
+        self._stored = (0, 0) if stored is None else _COUNTERS.unpack(stored)
+        self.revision, self.compacted = self._stored
+
+    def save(self) -> None:
+        """Write the counters to the state, if they changed."""
+        counters = (self.revision, self.compacted)
+        if counters != self._stored:
+            self._put(_CURRENT, REVISIONS, _COUNTERS.pack(*counters))
+            self._stored = counters
+
+    def get(self, key: bytes) -> KeyValue | None:
+        """The present pair of `key`."""
+        record = self._get(_CURRENT, PAIR + key)
+        return None if record is None else present(key, record)
+
+    def put(self, key: bytes, value: bytes, revision: int) -> None:
+        """Set `key` to `value` at `revision`."""
+        stored_key = PAIR + key
+        old = self._get(_CURRENT, stored_key)
+        if old is None:
+            header = pack_numbers(revision, revision, 1)
+        else:
+            self._put(
+                _HISTORY,
+                history_prefix(key) + old[:REVISION_BYTES],
+                pack_revision(revision) + old[REVISION_BYTES:],
+            )
+            create, version = create_and_version(old, REVISION_BYTES)
+            header = pack_numbers(revision, create, version + 1)
+        self._put(_CURRENT, stored_key, header + value)
+
+    def delete(self, key: bytes, end: bytes | None, revision: int) -> int:
+        """Remove `key`, or all keys from it up to `end`, at `revision`; returns how many."""
+        doomed: Iterable[tuple[bytes, bytes]]
+        if end is None:
+            record = self._get(_CURRENT, PAIR + key)
+            doomed = [] if record is None else [(PAIR + key, record)]
+        else:
+            start, stop = current_bounds(key, end)
+            # Listed before the first write: a scan does not outlive one.
+            doomed = list(self.state.scan(_CURRENT, start, stop)) if start < stop else []
+        until = pack_revision(revision)
+        deleted = 0
+        for stored_key, record in doomed:
+            self._put(
+                _HISTORY,
+                history_prefix(stored_key[len(PAIR) :]) + record[:REVISION_BYTES],
+                until + record[REVISION_BYTES:],
+            )
+            self._delete(_CURRENT, stored_key)
+            deleted += 1
+        return deleted
