@@ -127,7 +127,9 @@ class RocksStore:
                 cursor.seek(start)
         except Exception as error:
             raise self._fail(error) from error
-        return self._backward(cursor, start) if reverse else self._forward(cursor)
+        # The iterator points into `bounds` without holding on to it (rocksdict 0.3.29): once those
+        # are gone it reads freed memory and runs on. So the scan keeps both.
+        return self._backward(cursor, bounds, start) if reverse else self._forward(cursor, bounds)
 
     def write(self, batch: Batch) -> None:
         """Hand `batch` to the kernel, atomically and in order; on disk only after `sync`."""
@@ -191,7 +193,7 @@ class RocksStore:
             _quietly_close(self._families.pop())
         _quietly_close(self._db)
 
-    def _forward(self, cursor: RdictIter) -> Iterator[tuple[bytes, bytes]]:
+    def _forward(self, cursor: RdictIter, _kept: ReadOptions) -> Iterator[tuple[bytes, bytes]]:
         valid, key, value, advance = cursor.valid, cursor.key, cursor.value, cursor.next
         try:
             while valid():
@@ -201,7 +203,9 @@ class RocksStore:
         except Exception as error:
             raise self._fail(error) from error
 
-    def _backward(self, cursor: RdictIter, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def _backward(
+        self, cursor: RdictIter, _kept: ReadOptions, start: bytes
+    ) -> Iterator[tuple[bytes, bytes]]:
         # Compared here: rocksdict's lower bound does not stop an iterator (measured on 0.3.29).
         try:
             while cursor.valid() and (key := cursor.key()) >= start:
