@@ -1,0 +1,1 @@
+"""Moving messages between members, and between clients and members: over TCP or Ray actor calls."""

@@ -12,7 +12,7 @@ Rules of this seam
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -85,6 +85,14 @@ class MemberHandler(Admission, Protocol):
 
     def turn_over(self) -> None:
         """All that arrived in this turn of the loop has been handed over."""
+
+
+@runtime_checkable
+class ClientWatcher(Protocol):
+    """A member's handler that also wants to know of clients before they ask for anything."""
+
+    def client_connected(self, client: ClientId) -> None:
+        """A client's connection is up; it may be sent to from now on."""
 
 
 class MemberTransport(Protocol):

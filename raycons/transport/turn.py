@@ -1,0 +1,55 @@
+"""One turn of the event loop: what arrives is announced once, what is sent leaves in one write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Flushable(Protocol):
+    """Something with bytes gathered for one write."""
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+
+
+class Turn:
+    """Ends each turn: first the handler's `turn_over`, then every write that the turn gathered.
+
+    One callback does both, so that what the handler sends out of `turn_over` leaves in the same
+    write, without one more trip around the loop. The loop runs it after the reads of all sockets
+    that were ready, so the batch spans connections.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, turn_over: Callable[[], None]) -> None:
+        self._call_soon = loop.call_soon
+        self._turn_over = turn_over
+        self._scheduled = False
+        self._arrived = False
+        self._unflushed: list[Flushable] = []
+
+    def arrived(self) -> None:
+        """Something was handed to the handler."""
+        self._arrived = True
+        if not self._scheduled:
+            self._scheduled = True
+            self._call_soon(self._end)
+
+    def flush_later(self, writer: Flushable) -> None:
+        """`writer` has gathered its first bytes of this turn."""
+        self._unflushed.append(writer)
+        if not self._scheduled:
+            self._scheduled = True
+            self._call_soon(self._end)
+
+    def _end(self) -> None:
+        try:
+            if self._arrived:
+                self._arrived = False
+                self._turn_over()
+        finally:
+            unflushed, self._unflushed = self._unflushed, []
+            self._scheduled = False
+            for writer in unflushed:
+                writer.flush()
