@@ -1,0 +1,1 @@
+"""Consensus protocols as pure objects: no clock, no I/O, no randomness of their own."""

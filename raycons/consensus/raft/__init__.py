@@ -1,0 +1,1 @@
+"""Raft: one file a duty; `replica` puts them together."""

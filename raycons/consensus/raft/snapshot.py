@@ -1,0 +1,120 @@
+"""Snapshots: the state itself, in pieces, for a follower whose entries are compacted away.
+
+The follower pulls: it names the next piece it needs, and each answer brings one more. All pieces
+name one consistent view; a piece of another view, or out of turn, is refused. After a lost
+connection the same view goes on where it stopped. Raft paper, section 7.
+"""
+
+from __future__ import annotations
+
+from raycons.consensus.contract import (
+    EntryId,
+    HardState,
+    InstallSnapshot,
+    Send,
+    StageChunk,
+    StreamSnapshot,
+)
+from raycons.consensus.quorum import ReplicaId
+from raycons.consensus.raft.messages import Appended, SnapshotChunk, SnapshotReply
+from raycons.consensus.raft.progress import Mode, Progress
+from raycons.consensus.raft.reads import Reads
+
+
+class Snapshots(Reads):
+    """The duty of replacing a log that no longer reaches back far enough."""
+
+    incoming = 0  # the snapshot being received; 0: none
+    incoming_next = 0  # its next piece
+
+    # --- the leader's side ------------------------------------------------------------------------
+
+    def begin_snapshot(self, peer: ReplicaId, progress: Progress, now: float) -> None:
+        """Stream the state to a follower, if it is there to receive it."""
+        if now - progress.heard_at <= self.settings.election_timeout_s:
+            progress.become_snapshot(now)
+            self.emit(StreamSnapshot(peer, 0, 0))
+
+    def continue_snapshot(self, peer: ReplicaId, progress: Progress, now: float) -> None:
+        """The follower lives; if no piece got through for a while, send the last one again."""
+        if now - progress.snapshot_sent_at > 4 * self.settings.heartbeat_interval_s:
+            progress.snapshot_sent_at = now
+            self.emit(StreamSnapshot(peer, progress.snapshot, progress.snapshot_next))
+
+    def receive_snapshot_reply(self, sender: ReplicaId, message: SnapshotReply, now: float) -> None:
+        """The follower names its next piece."""
+        progress = self.progress.get(sender)
+        if progress is None:
+            return
+        progress.heard_at = now
+        if progress.mode is not Mode.SNAPSHOT:
+            return
+        if message.installed:
+            # The log may have been compacted past that snapshot meanwhile: the probe finds out.
+            progress.become_probe(self.log.base.index + 1)
+            self.send_append(sender, progress, now)
+            return
+        again = message.snapshot == progress.snapshot and message.next <= progress.snapshot_next
+        if again and message.next:
+            return  # a repeated answer must not double the stream
+        progress.snapshot, progress.snapshot_next = message.snapshot, message.next
+        progress.snapshot_sent_at = now
+        self.emit(StreamSnapshot(sender, message.snapshot, message.next))
+
+    def streams_to(self, peer: ReplicaId) -> bool:
+        """Whether a snapshot to `peer` is still wanted; the driver drops its view otherwise."""
+        progress = self.progress.get(peer)
+        return progress is not None and progress.mode is Mode.SNAPSHOT
+
+    # --- the follower's side ----------------------------------------------------------------------
+
+    def receive_snapshot_chunk(self, sender: ReplicaId, message: SnapshotChunk, now: float) -> None:
+        """Put the piece aside; with the last one the whole becomes the state, all at once."""
+        self.follow(sender, now)
+        last = EntryId(*message.meta.last)
+        if last.index > self.commit and self.log.holds(last):
+            # We have these entries: what follows them may already be acknowledged, so keep it all.
+            self.commit_to(last.index, now)
+        if last.index <= self.commit:
+            self.incoming = 0
+            self.acknowledge = max(self.acknowledge or 0, self.commit)
+            return
+        if message.snapshot != self.incoming:
+            if message.sequence:
+                self.reply(sender, SnapshotReply(self.term, message.snapshot, 0, False))
+                return
+            self.incoming, self.incoming_next = message.snapshot, 0
+        if message.sequence == self.incoming_next:
+            self.emit(StageChunk(message.snapshot, message.sequence, message.data))
+            self.incoming_next += 1
+            if message.final:
+                self.install(sender, message, now)
+                return
+        reply = SnapshotReply(self.term, self.incoming, self.incoming_next, False)
+        self.reply(sender, reply)
+
+    def install(self, sender: ReplicaId, message: SnapshotChunk, now: float) -> None:
+        """The state becomes the snapshot; our own log, which lacks its last entry, goes."""
+        self.flush_writes(now)
+        self.incoming = 0
+        last = EntryId(*message.meta.last)
+        self.log.reset(last, message.meta.time_us)
+        self.configurations = [(message.meta.configuration_index, message.meta.configuration)]
+        self.commit = self.applied = last.index
+        self.write_number += 1
+        self.hard_state_write = self.write_number
+        self.emit(
+            InstallSnapshot(
+                self.write_number,
+                message.snapshot,
+                message.meta,
+                HardState(self.term, self.vote),
+            )
+        )
+        self._persist_at = len(self._effects)
+        self.writes.append((self.write_number, last, now))
+        self.durable_index = 0
+        self.acknowledge = None
+        reply = SnapshotReply(self.term, message.snapshot, message.sequence + 1, True)
+        self.emit(Send(sender, Appended(self.term, last.index), self.write_number))
+        self.emit(Send(sender, reply, self.write_number))
