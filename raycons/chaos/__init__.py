@@ -1,0 +1,1 @@
+"""Faults on a real cluster: killed, paused and cut-off members."""

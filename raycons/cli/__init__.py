@@ -1,0 +1,1 @@
+"""The `raycons` command: a terminal's view of the public API."""
