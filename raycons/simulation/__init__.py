@@ -1,0 +1,1 @@
+"""A virtual world for the shipped engine and client core: time, network, disks, faults, proofs."""

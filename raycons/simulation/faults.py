@@ -1,0 +1,207 @@
+"""The nemesis: it draws faults at the scenario's rates, and takes each back after a while.
+
+Every kind is a method `_<kind>`; what it does, it undoes by an event that it schedules. `calm`
+undoes all of them at once, and from then on nothing new happens.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from raycons.simulation import network as shapes
+from raycons.simulation.clients import Caller
+from raycons.simulation.members import VirtualMember
+from raycons.simulation.network import Block, Link, Network
+from raycons.simulation.operator import Operator
+from raycons.simulation.scenario import Scenario, draw_storm
+from raycons.simulation.world import World
+
+
+class Nemesis:
+    """Draws and carries out faults. `counts` tells how often each kind happened."""
+
+    def __init__(
+        self,
+        world: World,
+        network: Network,
+        scenario: Scenario,
+        members: dict[int, VirtualMember],
+        callers: list[Caller],
+        operator: Operator,
+    ) -> None:
+        self._world = world
+        self._random: Random = world.random("nemesis")
+        self._network = network
+        self._scenario = scenario
+        self._members = members
+        self._callers = callers
+        self._operator = operator
+        self._active = True
+        self.counts: Counter[str] = Counter()
+        self._kinds: dict[str, Callable[[], None]] = {
+            "crash": self._crash,
+            "crash-all": self._crash_all,
+            "pause": self._pause,
+            "partition": self._partition,
+            "weather": self._weather,
+            "reset": self._reset,
+            "slow-disk": self._slow_disk,
+            "stalled-disk": self._stalled_disk,
+            "clock": self._clock,
+            "transfer": self._operator.transfer,
+            "membership": self._operator.change,
+            "client-crash": self._client_crash,
+        }
+
+    def begin(self) -> None:
+        """Schedule the first fault of each kind that the scenario has."""
+        for kind in self._scenario.rates:
+            self._schedule(kind)
+
+    def _schedule(self, kind: str) -> None:
+        pause_s = self._random.expovariate(self._scenario.rates[kind])
+        self._world.after(pause_s, self._strike, kind)
+
+    def _strike(self, kind: str) -> None:
+        if self._active:
+            self.counts[kind] += 1
+            self._kinds[kind]()
+            self._schedule(kind)
+
+    def calm(self) -> None:
+        """End all faults: everything runs, reaches everything, and is quick."""
+        self._active = False
+        self._world.tell("calm")
+        self._network.heal()
+        self._network.weather = shapes.Weather()
+        for member in self._members.values():
+            member.disk.slowness, member.disk.stalled = 1.0, False
+            if member.destroyed:
+                continue
+            if not member.running:
+                member.start()
+            member.resume()
+        for caller in self._callers:
+            if not caller.running:
+                caller.start()
+
+    # --- processes --------------------------------------------------------------------------------
+
+    def _standing(self) -> list[VirtualMember]:
+        return [member for member in self._members.values() if not member.destroyed]
+
+    def _crash(self) -> None:
+        standing = self._standing()
+        several = self._random.random() < 0.2
+        count = self._random.randint(1, len(standing)) if several else 1
+        for member in self._random.sample(standing, count):
+            self._crash_and_restart(member, self._random.uniform(0.02, 2.0))
+
+    def _crash_all(self) -> None:
+        for member in self._standing():
+            self._crash_and_restart(member, self._random.uniform(0.02, 0.5))
+
+    def _crash_and_restart(self, member: VirtualMember, down_s: float) -> None:
+        if member.running:
+            member.crash()
+            self._world.after(down_s, self._restart, member)
+
+    def _restart(self, member: VirtualMember) -> None:
+        if not member.running and not member.destroyed:
+            member.start()
+
+    def _pause(self) -> None:
+        member = self._random.choice(self._standing())
+        member.pause()
+        self._world.after(self._random.uniform(0.02, 1.5), self._resume, member)
+
+    def _resume(self, member: VirtualMember) -> None:
+        member.resume()
+
+    def _client_crash(self) -> None:
+        caller = self._random.choice(self._callers)
+        if caller.running:
+            caller.crash()
+            self._world.after(self._random.uniform(0.05, 1.0), self._restart_client, caller)
+
+    def _restart_client(self, caller: Caller) -> None:
+        if not caller.running:
+            caller.start()
+
+    # --- the network ------------------------------------------------------------------------------
+
+    def _partition(self) -> None:
+        random = self._random
+        members = [member.id for member in self._standing()]
+        clients = [caller.id for caller in self._callers]
+        random.shuffle(members)
+        one, cut = members[0], random.randint(1, max(1, len(members) - 1))
+        links: list[Link]
+        match random.choice(["isolate", "split", "deaf", "mute", "bridge", "link"]):
+            case "isolate":
+                links = shapes.isolate(one, members + clients)
+            case "split":
+                left = members[:cut] + [id for id in clients if random.random() < 0.5]
+                links = shapes.split(left, [id for id in members + clients if id not in left])
+            case "deaf":
+                links = shapes.one_way([id for id in members if id != one], [one])
+            case "mute":
+                links = shapes.one_way([one], members)
+            case "bridge":
+                links = shapes.bridge(members)
+            case _:
+                links = shapes.one_way([one], members[-1:])
+        how = random.choice([Block.CUT, Block.HOLD])
+        self._world.tell("partition", how.value, links)
+        self._network.block(links, how)
+        self._world.after(random.uniform(0.05, 3.0), self._unblock, links)
+
+    def _unblock(self, links: list[Link]) -> None:
+        self._world.tell("heal", links)
+        self._network.unblock(links)
+
+    def _weather(self) -> None:
+        self._network.weather = draw_storm(self._random, self._scenario.weather)
+        self._world.tell("weather", self._network.weather)
+        self._world.after(self._random.uniform(0.1, 2.0), self._clear_up)
+
+    def _clear_up(self, _: Any) -> None:
+        if self._active:
+            self._network.weather = self._scenario.weather
+
+    def _reset(self) -> None:
+        member = self._random.choice(self._standing()).id
+        others = [other.id for other in self._standing() if other.id != member]
+        others += [caller.id for caller in self._callers]
+        peer = self._random.choice(others)
+        self._world.tell("reset", member, peer)
+        self._network.reset(member, peer)
+
+    # --- disks and clocks -------------------------------------------------------------------------
+
+    def _slow_disk(self) -> None:
+        member = self._random.choice(self._standing())
+        member.disk.slowness = self._random.uniform(5.0, 100.0)
+        self._world.tell("slow-disk", member.id, member.disk.slowness)
+        self._world.after(self._random.uniform(0.1, 2.0), self._speed_up, member)
+
+    def _speed_up(self, member: VirtualMember) -> None:
+        member.disk.slowness = 1.0
+
+    def _stalled_disk(self) -> None:
+        member = self._random.choice(self._standing())
+        member.disk.stalled = True
+        self._world.tell("stalled-disk", member.id)
+        self._world.after(self._random.uniform(0.1, 2.0), self._unstall, member)
+
+    def _unstall(self, member: VirtualMember) -> None:
+        member.disk.stalled = False
+
+    def _clock(self) -> None:
+        member = self._random.choice(self._standing())
+        leaps = self._scenario.jumps and self._random.random() < 0.5
+        forward_s = self._random.uniform(0.0, 5.0) if leaps else 0.0
+        member.change_clock(member.draw_rate(), forward_s)

@@ -1,0 +1,378 @@
+"""What must hold after every step; each check costs in proportion to what the step changed.
+
+The names are those of the Raft paper's figure 3, where they stand there:
+
+    election-safety          one leader a term, elected by a quorum of durable votes
+    vote-once                an identity gives one vote a term, and answers only when it is on disk
+    leader-append-only       a leader never cuts or overwrites its own log
+    log-matching             an entry's id names one content, and one predecessor
+    leader-completeness      a leader holds all that was committed in earlier terms
+    state-machine-safety     at each index all replicas apply the same entry, with the same answer
+    committed-is-durable     an entry commits on a quorum's disks, through one of the leader's term
+    acknowledged-is-durable  a follower acknowledges only what its disk holds
+    recovery                 a restart finds everything that was durable
+    monotony                 term and commit never fall
+    configuration            the one in force is the latest in the log; only its electors campaign
+
+`election-safety` and `committed-is-durable` count quorums by themselves, from mirrors of what the
+replicas wrote, so that a wrong count in the code under test is seen at once, before it does harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from raycons.consensus.configuration import Configuration
+from raycons.consensus.contract import (
+    Apply,
+    Effect,
+    Entry,
+    EntryId,
+    EntryKind,
+    InstallSnapshot,
+    Persist,
+    RoleChanged,
+    Term,
+)
+from raycons.consensus.quorum import Index, ReplicaId
+from raycons.consensus.raft.messages import Appended, SnapshotReply, VoteReply
+from raycons.consensus.raft.replica import RaftReplica
+from raycons.simulation.mirror import Mirror, decode_configuration
+from raycons.simulation.world import Violation
+
+READ_BYTES = 1 << 20
+
+
+class Invariants:
+    """The global view that no replica has: every log, every vote, everything committed."""
+
+    def __init__(self) -> None:
+        self._mirrors: dict[ReplicaId, Mirror] = {}
+        self._known: dict[EntryId, tuple[Term, Entry]] = {}  # id -> predecessor's term, content
+        self._committed: list[EntryId] = [EntryId(0, 0)]  # by index
+        self._commits: list[tuple[Index, Term]] = []  # up to where each term's leader committed
+        self.committed_configuration = Configuration((), 1)
+        self._time_us = 0  # replicated time, as far as it is committed
+        self._leaders: dict[Term, ReplicaId] = {}
+        self._votes: dict[tuple[ReplicaId, Term], ReplicaId] = {}
+        self._terms: dict[ReplicaId, Term] = {}
+        self._commit: dict[ReplicaId, Index] = {}
+        self._answers: dict[tuple[str, Index], tuple[bytes, bytes]] = {}
+
+    @property
+    def committed_index(self) -> Index:
+        """The highest index that is known to be committed."""
+        return len(self._committed) - 1
+
+    def mirror(self, id: ReplicaId) -> Mirror:
+        """What is known of one identity's disk."""
+        return self._mirrors[id]
+
+    # --- lives of replicas ------------------------------------------------------------------------
+
+    def created(self, id: ReplicaId, configuration: Configuration) -> None:
+        """A fresh store was bootstrapped."""
+        self._mirrors[id] = Mirror(id, configuration)
+        if configuration.peers:
+            self.committed_configuration = configuration
+
+    def started(self, replica: RaftReplica) -> None:
+        """The process of `replica` came up and read its disk."""
+        mirror, log = self._mirrors[replica.id], replica.log
+        entries = _all_entries(replica)
+        previous = log.base.term
+        for entry in entries:
+            self._check_matching(replica.id, previous, entry)
+            previous = entry.term
+        recovered = [log.base.term, *(entry.term for entry in entries)]
+        held = mirror.durable_last
+        if log.base.index <= held:
+            kept = held - log.base.index < len(recovered)
+            if not kept or recovered[held - log.base.index] != (mirror.term(held) or 0):
+                raise Violation(
+                    "recovery",
+                    f"replica {replica.id} had {held} durable, but its log is "
+                    f"{log.base.index}..{log.last_index} after the restart",
+                )
+        durable = mirror.durable_hard_state
+        if replica.term < durable.term or (
+            replica.term == durable.term and durable.vote and replica.vote != durable.vote
+        ):
+            raise Violation(
+                "recovery",
+                f"replica {replica.id} had {durable} durable, but restarts in term "
+                f"{replica.term} with vote {replica.vote}",
+            )
+        configurations = list(replica.configurations)
+        hard_state = type(durable)(replica.term, replica.vote)
+        mirror.recovered(log.base, recovered[1:], configurations, hard_state)
+        self._terms[replica.id] = replica.term
+        self._commit[replica.id] = 0  # commit is not on disk; it is found again
+
+    # --- effects ----------------------------------------------------------------------------------
+
+    def drained(self, replica: RaftReplica, effects: Sequence[Effect]) -> None:
+        """The replica gave out these effects; called before they are carried out."""
+        mirror = self._mirrors[replica.id]
+        if replica.commit > self.committed_index:
+            self._check_commit(replica, mirror)
+        for effect in effects:
+            if isinstance(effect, Persist):
+                self._persisted(replica, mirror, effect)
+            elif isinstance(effect, Apply):
+                self._to_apply(replica, mirror, effect.entries)
+            elif isinstance(effect, InstallSnapshot):
+                self._installed(replica, mirror, effect)
+            elif isinstance(effect, RoleChanged):
+                self._role_changed(replica, mirror, effect)
+        self._check_monotony(replica)
+        if replica.configuration != mirror.configuration:
+            raise Violation(
+                "configuration",
+                f"replica {replica.id} acts on {replica.configuration}, but the latest in its log "
+                f"is {mirror.configuration}",
+            )
+
+    def _persisted(self, replica: RaftReplica, mirror: Mirror, write: Persist) -> None:
+        cuts = write.truncate_from and write.truncate_from <= mirror.last_index
+        if cuts and self._leaders.get(replica.term) == replica.id and replica.role == "leader":
+            raise Violation(
+                "leader-append-only",
+                f"leader {replica.id} cuts its log from {write.truncate_from} "
+                f"in term {replica.term}",
+            )
+        if cuts and write.truncate_from <= self._commit[replica.id]:
+            raise Violation(
+                "state-machine-safety",
+                f"replica {replica.id} cuts its log from {write.truncate_from}, but applied up to "
+                f"{self._commit[replica.id]}",
+            )
+        first = write.truncate_from if cuts else mirror.last_index + 1
+        previous = mirror.term(first - 1)
+        for offset, entry in enumerate(write.entries):
+            if entry.index != first + offset or previous is None:
+                raise Violation(
+                    "log-matching",
+                    f"replica {replica.id} writes entry {entry.index} where "
+                    f"{first + offset} is next",
+                )
+            self._check_matching(replica.id, previous, entry)
+            previous = entry.term
+        mirror.persist(write)
+
+    def _check_matching(self, id: ReplicaId, previous: Term, entry: Entry) -> None:
+        """An id names one content and one predecessor; so by induction, one whole log."""
+        known = self._known.get((entry.index, entry.term))  # type: ignore[call-overload]
+        if known is None:
+            self._known[EntryId(entry.index, entry.term)] = (previous, entry)
+        elif known[0] != previous or (known[1] is not entry and known[1] != entry):
+            raise Violation(
+                "log-matching",
+                f"replica {id} holds {entry} after term {previous}, "
+                f"another one {known[1]} after term {known[0]}",
+            )
+
+    def _installed(self, replica: RaftReplica, mirror: Mirror, write: InstallSnapshot) -> None:
+        last = EntryId(*write.meta.last)
+        if last.index > self.committed_index or self._committed[last.index] != last:
+            raise Violation(
+                "state-machine-safety",
+                f"replica {replica.id} installs a snapshot of {last}, which was not committed",
+            )
+        mirror.install(write)
+
+    # --- elections --------------------------------------------------------------------------------
+
+    def _role_changed(self, replica: RaftReplica, mirror: Mirror, effect: RoleChanged) -> None:
+        electors = mirror.configuration.electors | replica.configuration.electors
+        if effect.role in ("candidate", "leader") and replica.id not in electors:
+            raise Violation(
+                "configuration", f"replica {replica.id} is {effect.role}, but is no voter"
+            )
+        if effect.role == "leader":
+            self._elected(replica, mirror, effect.term)
+
+    def _elected(self, replica: RaftReplica, mirror: Mirror, term: Term) -> None:
+        id = replica.id
+        other = self._leaders.setdefault(term, id)
+        if other != id:
+            raise Violation("election-safety", f"replicas {other} and {id} both lead term {term}")
+        own = mirror.durable_hard_state
+        voters = [voter for voter in self._mirrors if self._votes.get((voter, term)) == id]
+        if own.term == term and own.vote == id:
+            voters.append(id)
+        if not self._is_quorum(replica, mirror, voters):
+            raise Violation(
+                "election-safety",
+                f"replica {id} leads term {term} with the durable votes of {voters} only",
+            )
+        index = self._committed_before(term)
+        held = mirror.term(index)
+        if index > mirror.base.index and held != self._committed[index].term:
+            raise Violation(
+                "leader-completeness",
+                f"replica {id} leads term {term}, but its log ({mirror.base.index}.."
+                f"{mirror.last_index}) lacks {self._committed[index]}, which was committed",
+            )
+
+    def _committed_before(self, term: Term) -> Index:
+        """The highest index committed by a leader of an earlier term."""
+        for index, committed_in in reversed(self._commits):
+            if committed_in < term:
+                return index
+        return 0
+
+    # --- messages ---------------------------------------------------------------------------------
+
+    def sent(self, id: ReplicaId, to: ReplicaId, message: Any) -> None:
+        """A replica's message leaves now: what it vouches for must be on disk."""
+        mirror = self._mirrors[id]
+        durable = mirror.durable_hard_state
+        if isinstance(message, VoteReply):
+            if not message.granted:
+                return
+            earlier = self._votes.setdefault((id, message.term), to)
+            if earlier != to:
+                raise Violation(
+                    "vote-once",
+                    f"replica {id} votes for {to} in term {message.term}, and did for {earlier}",
+                )
+            if durable.term < message.term or (durable.term == message.term and durable.vote != to):
+                raise Violation(
+                    "vote-once",
+                    f"replica {id} votes for {to} in term {message.term}, "
+                    f"but {durable} is on its disk",
+                )
+        elif isinstance(message, Appended):
+            if message.matched > mirror.durable_last:
+                raise Violation(
+                    "acknowledged-is-durable",
+                    f"replica {id} acknowledges {message.matched} to {to}, "
+                    f"but holds {mirror.durable_last} on disk",
+                )
+            if message.term > durable.term:
+                raise Violation(
+                    "acknowledged-is-durable",
+                    f"replica {id} answers in term {message.term}, but {durable} is on its disk",
+                )
+        elif isinstance(message, SnapshotReply) and message.installed:
+            if mirror.durable_last < mirror.base.index:
+                raise Violation(
+                    "acknowledged-is-durable",
+                    f"replica {id} acknowledges a snapshot of {mirror.base} "
+                    "that is not on its disk",
+                )
+
+    # --- commits ----------------------------------------------------------------------------------
+
+    def _check_commit(self, replica: RaftReplica, mirror: Mirror) -> None:
+        """The commit index passes all that were known: it must do so by the paper's rule, now."""
+        index = replica.commit
+        term = mirror.term(index)
+        if term is None or (replica.role == "leader" and term != replica.term):
+            raise Violation(
+                "committed-is-durable",
+                f"{replica.role} {replica.id} of term {replica.term} "
+                f"commits {index} of term {term}",
+            )
+        holders = [id for id, disk in self._mirrors.items() if disk.holds_durably(index, term)]
+        if not self._is_quorum(replica, mirror, holders):
+            raise Violation(
+                "committed-is-durable",
+                f"replica {replica.id} commits {EntryId(index, term)}, "
+                f"which only {holders} hold on disk",
+            )
+        # A leader commits only through an entry of its own term: that names the term.
+        if self._commits and self._commits[-1][1] == term:
+            self._commits[-1] = (index, term)
+        else:
+            self._commits.append((index, term))
+
+    def _is_quorum(
+        self, replica: RaftReplica, mirror: Mirror, members: Collection[ReplicaId]
+    ) -> bool:
+        """Whether `members` are one for the configuration before or after these effects.
+
+        `drained` checks that the replica's own is the latest in its log.
+        """
+        return any(
+            _is_quorum(configuration, members)
+            for configuration in (mirror.configuration, replica.configuration)
+        )
+
+    def _to_apply(self, replica: RaftReplica, mirror: Mirror, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if entry.index <= self.committed_index:
+                if self._committed[entry.index] != (entry.index, entry.term):
+                    raise Violation(
+                        "state-machine-safety",
+                        f"replica {replica.id} applies {entry.id}, "
+                        f"but {self._committed[entry.index]} is committed",
+                    )
+            elif entry.index == self.committed_index + 1:
+                self._committed.append(entry.id)
+                if entry.time_us < self._time_us:
+                    raise Violation(
+                        "monotony", f"replicated time runs backwards at {entry.id}: {entry.time_us}"
+                    )
+                self._time_us = entry.time_us
+                if entry.kind == EntryKind.CONFIGURATION:
+                    self.committed_configuration = decode_configuration(entry.data)
+            else:
+                raise Violation(
+                    "state-machine-safety",
+                    f"replica {replica.id} applies {entry.id} after {self.committed_index}",
+                )
+            if mirror.term(entry.index) != entry.term:
+                raise Violation(
+                    "log-matching", f"replica {replica.id} applies {entry.id}, not in its log"
+                )
+
+    def _check_monotony(self, replica: RaftReplica) -> None:
+        if replica.term < self._terms[replica.id]:
+            raise Violation(
+                "monotony",
+                f"replica {replica.id} falls from term {self._terms[replica.id]} to {replica.term}",
+            )
+        if replica.commit < self._commit[replica.id]:
+            raise Violation(
+                "monotony",
+                f"replica {replica.id}'s commit falls from {self._commit[replica.id]} "
+                f"to {replica.commit}",
+            )
+        self._terms[replica.id], self._commit[replica.id] = replica.term, replica.commit
+
+    # --- machines ---------------------------------------------------------------------------------
+
+    def answered(self, place: str, index: Index, data: bytes, answer: bytes) -> bool:
+        """A machine answered; True if it is the first to do so at this index.
+
+        Every other replica's must be given the same and say the same.
+        """
+        first = self._answers.setdefault((place, index), (data, answer))
+        if first != (data, answer):
+            raise Violation(
+                "state-machine-safety",
+                f"at entry {index} the machine ({place}) was given {data!r} and said {answer!r}; "
+                f"another replica's was given {first[0]!r} and said {first[1]!r}",
+            )
+        return first[1] is answer
+
+
+def _is_quorum(configuration: Configuration, members: Collection[ReplicaId]) -> bool:
+    """A majority of the voters, and of the outgoing ones; counted here, not by the shipped code."""
+    present = set(members)
+    return all(
+        2 * len(half & present) > len(half)
+        for half in (configuration.voters, configuration.outgoing)
+        if half
+    )
+
+
+def _all_entries(replica: RaftReplica) -> list[Entry]:
+    log = replica.log
+    entries: list[Entry] = []
+    while (first := log.base.index + len(entries) + 1) <= log.last_index:
+        entries += log.slice(first, log.last_index, READ_BYTES)
+    return entries

@@ -1,0 +1,133 @@
+"""Whoever looks after the group: hands leadership over, adds and removes members.
+
+It speaks to the group through the shipped client core, and is often told too late, or not at all,
+what became of its orders.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from raycons.consensus.configuration import Configuration
+from raycons.consensus.quorum import Index, ReplicaId
+from raycons.member.protocol import Action, Add, Managed, Remove, Reserve, Transfer
+from raycons.simulation.clients import ClientProcess
+from raycons.simulation.members import VirtualMember
+from raycons.simulation.network import EndpointId, Network
+from raycons.simulation.scenario import Scenario
+from raycons.simulation.world import World
+
+ENDPOINT: EndpointId = -1000
+MAX_MEMBERS = 7
+ORDER_TIMEOUT_S = 2.0
+
+
+class Operator(ClientProcess):
+    """One order at a time; `counts` tells what became of them."""
+
+    def __init__(
+        self,
+        world: World,
+        network: Network,
+        scenario: Scenario,
+        members: dict[ReplicaId, VirtualMember],
+        build: Callable[[ReplicaId], VirtualMember],
+    ) -> None:
+        super().__init__(ENDPOINT, world, network, scenario)
+        self._members = members
+        self._build_joiner = build
+        self._busy = False
+        self.counts: Counter[str] = Counter()
+
+    # --- what is known ----------------------------------------------------------------------------
+
+    def _latest(self) -> tuple[Index, Configuration]:
+        """The newest configuration that any running member acts on; it may not be committed."""
+        found: tuple[Index, Configuration] = (-1, Configuration((), 1))
+        newest = (-1, -1)
+        for member in self._members.values():
+            if member.engine is not None:
+                replica = member.engine.replica
+                if (replica.term, replica.configuration_index) > newest:
+                    newest = (replica.term, replica.configuration_index)
+                    found = (replica.configuration_index, replica.configuration)
+        return found
+
+    # --- orders -----------------------------------------------------------------------------------
+
+    def transfer(self) -> None:
+        """Hand leadership to somebody."""
+        _, configuration = self._latest()
+        targets = [0, *sorted(configuration.voters)]
+        self._order(Transfer(self.random.choice(targets)), 0, self._finished)
+
+    def change(self) -> None:
+        """Add or remove a member."""
+        if self._busy:
+            return
+        index, configuration = self._latest()
+        if index < 0:
+            return
+        present = sorted(configuration.ids)
+        spare = [id for id in present if id not in configuration.voters]
+        grows = len(present) < 3 or (len(present) < MAX_MEMBERS and self.random.random() < 0.5)
+        if grows:
+            self._order(Reserve(), index, self._reserved)
+        elif len(configuration.voters) > 1 or spare:
+            removable = present if len(configuration.voters) > 1 else spare
+            id = self.random.choice(removable)
+            self._order(Remove(id), index, partial(self._removed, id))
+
+    def _order(self, action: Action, based_on: Index, then: Callable[[Any], None]) -> None:
+        if self._busy or not self.running:
+            return
+        self._busy = True
+        self.world.tell("order", action, f"based on {based_on}")
+        self.core.manage(
+            action, based_on, self.now + ORDER_TIMEOUT_S, partial(self._told, action, then)
+        )
+        self.end_turn()
+
+    def _told(self, action: Action, then: Callable[[Any], None], result: Any) -> None:
+        self._busy = False
+        self.world.tell("told", action, "->", result)
+        name = type(action).__name__
+        ending = "done" if isinstance(result, Managed) else type(result).__name__
+        self.counts[f"{name} {ending}"] += 1
+        # A core's caller may not order at once: it is told in the middle of an event.
+        self.world.after(0.0, then, result)
+
+    def _finished(self, result: Any) -> None:
+        pass
+
+    def _reserved(self, result: Any) -> None:
+        if not isinstance(result, Managed):
+            return
+        member = self._build_joiner(result.value)
+        member.start()
+        _, configuration = self._latest()
+        voter = self.random.random() < 0.8
+        voters = sorted(configuration.voters)
+        replaces = self.random.choice(voters) if voter and self.random.random() < 0.4 else 0
+        add = Add(member.id, member.nonce, f"host-{member.id}", voter, replaces)
+        self._order(add, result.configuration_index, self._finished)
+
+    def _removed(self, id: ReplicaId, result: Any) -> None:
+        if isinstance(result, Managed):
+            # It stays for a while, not knowing, perhaps, that it is out; then it goes for good.
+            self.world.after(self.random.uniform(0.0, 3.0), self._destroy, id)
+
+    def _destroy(self, id: ReplicaId) -> None:
+        member = self._members[id]
+        if any(
+            id in other.engine.replica.configuration.ids
+            for other in self._members.values()
+            if other.engine is not None and other.id != id
+        ):
+            return
+        member.crash()
+        member.destroyed = True
+        self.world.tell("destroy", f"member {id}")

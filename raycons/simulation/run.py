@@ -1,0 +1,250 @@
+"""One seed: a group, its clients, its nemesis, and the verdict.
+
+The first part of a run is full of faults. Then they end, and what must come back comes back: every
+client completes a new write, and all members reach the same state, within a bounded virtual time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from raycons.consensus.configuration import Configuration, Peer, Role
+from raycons.consensus.quorum import Index, ReplicaId
+from raycons.machines.contract import Machine, State
+from raycons.machines.kv.machine import KeyValueMachine
+from raycons.machines.kv.settings import KeyValueSettings
+from raycons.machines.sessions import Sessions
+from raycons.member.protocol import Inspected
+from raycons.simulation.clients import Caller
+from raycons.simulation.faults import Nemesis
+from raycons.simulation.history import KEY_VALUE, SESSIONS, History
+from raycons.simulation.invariants import Invariants
+from raycons.simulation.members import VirtualMember
+from raycons.simulation.network import Network
+from raycons.simulation.operator import Operator
+from raycons.simulation.scenario import Scenario, draw
+from raycons.simulation.watch import watch
+from raycons.simulation.world import Violation, World
+
+RECOVERY_S = 10.0  # within which progress must be back, and again all members be equal
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What one seed came to. `violation` is None where everything held."""
+
+    seed: int
+    events: int
+    trace: int  # equal for equal runs
+    time_s: float  # virtual
+    violation: dict[str, Any] | None
+    coverage: dict[str, int]  # how often things happened, so that an idle run is seen as one
+    story: list[str]  # the last things that happened, if something broke
+
+
+class Run:
+    """The world of one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.world = World(seed)
+        self.scenario: Scenario = draw(self.world.random("scenario"))
+        self.network = Network(self.world, self.world.random("network"), self.scenario.weather)
+        self.invariants = Invariants()
+        self.history = History(self.invariants)
+        self.members: dict[ReplicaId, VirtualMember] = {}
+        self.events: Counter[str] = Counter()
+        self._found()
+        self.callers = [
+            Caller(-number, self.world, self.network, self.scenario, self.history)
+            for number in range(1, self.scenario.clients + 1)
+        ]
+        self.operator = Operator(
+            self.world, self.network, self.scenario, self.members, self._build_joiner
+        )
+        self.nemesis = Nemesis(
+            self.world, self.network, self.scenario, self.members, self.callers, self.operator
+        )
+
+    # --- building ---------------------------------------------------------------------------------
+
+    def _found(self) -> None:
+        """Make the first voters, each of which knows all the others."""
+        for id in range(1, self.scenario.voters + 1):
+            self._build(id)
+        first = Configuration(
+            tuple(
+                Peer(member.id, member.nonce, Role.VOTER, host=f"host-{member.id}")
+                for member in self.members.values()
+            ),
+            next_id=self.scenario.voters + 1,
+            lease_s=self.scenario.lease_s,
+        )
+        for member in self.members.values():
+            member.create(first)
+
+    def _build_joiner(self, id: ReplicaId) -> VirtualMember:
+        """Make the store of a replica that was reserved; its configuration comes with the log."""
+        member = self._build(id)
+        member.create(Configuration((), 1))
+        return member
+
+    def _build(self, id: ReplicaId) -> VirtualMember:
+        member = VirtualMember(
+            id,
+            self.world,
+            self.network,
+            self.invariants,
+            self.scenario,
+            self._make_machine,
+            self._count,
+        )
+        self.members[id] = member
+        return member
+
+    def _make_machine(self, state: State) -> Machine:
+        settings = KeyValueSettings(keep_revisions=self.scenario.keep_revisions, sweep_records=8)
+        key_value = KeyValueMachine(state, settings)
+        sessions = Sessions(key_value, state)
+        watch(key_value, KEY_VALUE, self.history)
+        watch(sessions, SESSIONS, self.history)
+        return sessions
+
+    def _count(self, name: str, fields: dict[str, Any]) -> None:
+        if name == "role-changed":
+            self.events[f"became-{fields['role']}"] += 1
+        else:
+            self.events[name] += 1
+
+    # --- running ----------------------------------------------------------------------------------
+
+    def execute(self, seconds: float) -> Outcome:
+        """Live through `seconds` with faults, then through the recovery."""
+        violation: dict[str, Any] | None = None
+        try:
+            for member in self.members.values():
+                member.start()
+            for caller in self.callers:
+                caller.start()
+            self.operator.start()
+            self.nemesis.begin()
+            self.world.run(seconds)
+            self._recover()
+        except Violation as broken:
+            violation = {
+                "seed": self.world.seed,
+                "step": broken.step,
+                "time_s": round(broken.time, 6),
+                "invariant": broken.invariant,
+                "message": broken.message,
+            }
+        return Outcome(
+            seed=self.world.seed,
+            events=self.world.step,
+            trace=self.world.trace,
+            time_s=self.world.now,
+            violation=violation,
+            coverage=self._coverage(),
+            story=self.world.story() if violation else [],
+        )
+
+    def _recover(self) -> None:
+        """No fault any more: progress comes back, and all become equal."""
+        self.nemesis.calm()
+        calm_at = self.world.now
+        self._await(
+            "progress",
+            lambda: all(caller.last_write_began > calm_at for caller in self.callers),
+            lambda: (
+                f"no new write of {[c.id for c in self.callers if c.last_write_began <= calm_at]}"
+            ),
+        )
+        for caller in self.callers:
+            caller.stopping = True
+        self._await(
+            "progress",
+            lambda: not any(caller.busy for caller in self.callers),
+            lambda: f"{[caller.id for caller in self.callers if caller.busy]} still wait",
+        )
+        self._await("convergence", self._all_equal, lambda: f"applied: {self._applied()}")
+        digests = self._digests()
+        if len(set(digests.values())) != 1:
+            raise self.world.dated(
+                Violation("equal-states", f"digests at the same entry: {digests}")
+            )
+
+    def _await(
+        self, invariant: str, holds: Callable[[], bool], describe: Callable[[], str]
+    ) -> None:
+        self.world.run(self.world.now + RECOVERY_S, holds)
+        if not holds():
+            late = f"{RECOVERY_S} s after all faults ended: {describe()}; {self._leaders()}"
+            raise self.world.dated(Violation(invariant, late))
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def _present(self) -> list[VirtualMember]:
+        """The members of the newest committed configuration."""
+        ids = self.invariants.committed_configuration.ids
+        return [member for member in self.members.values() if member.id in ids]
+
+    def _applied(self) -> dict[ReplicaId, Index]:
+        return {
+            member.id: member.engine.replica.applied
+            for member in self._present()
+            if member.engine is not None
+        }
+
+    def _all_equal(self) -> bool:
+        applied = self._applied()
+        return len(applied) == len(self._present()) and set(applied.values()) == {
+            self.invariants.committed_index
+        }
+
+    def _leaders(self) -> str:
+        roles = [
+            f"{replica.id}: {replica.role} in term {replica.term}, log {replica.log.last_index}, "
+            f"commit {replica.commit}"
+            for member in self.members.values()
+            if member.engine is not None
+            for replica in [member.engine.replica]
+        ]
+        return "; ".join(roles)
+
+    def _digests(self) -> dict[ReplicaId, tuple[int, str]]:
+        """The applied index and state digest that each member tells when it is asked."""
+        told: dict[ReplicaId, tuple[int, str]] = {}
+        present = self._present()
+
+        def note(id: ReplicaId, result: Any) -> None:
+            if isinstance(result, Inspected):
+                status = msgspec.msgpack.decode(result.status)
+                told[id] = status["digest_at"], status["digest"]
+
+        for member in present:
+            deadline = self.operator.now + RECOVERY_S
+            self.operator.core.inspect(member.id, True, deadline, partial(note, member.id))
+        self.operator.end_turn()
+        self._await(
+            "convergence", lambda: len(told) == len(present), lambda: f"digests only of {told}"
+        )
+        # A commit between two answers is no difference: only equal indexes are compared.
+        newest = max((index for index, _ in told.values()), default=0)
+        return {id: digest for id, digest in told.items() if digest[0] == newest}
+
+    def _coverage(self) -> dict[str, int]:
+        counts = Counter(self.events)
+        counts.update({f"fault {kind}": count for kind, count in self.nemesis.counts.items()})
+        counts.update({f"order {name}": count for name, count in self.operator.counts.items()})
+        counts.update({f"result {name}": count for name, count in self.history.outcomes.items()})
+        counts["committed"] = self.invariants.committed_index
+        counts["messages"] = self.network.delivered
+        return dict(counts)
+
+
+def run_seed(seed: int, seconds: float) -> Outcome:
+    """Simulate one seed through `seconds` of faults and the recovery after them."""
+    return Run(seed).execute(seconds)

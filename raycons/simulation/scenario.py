@@ -1,0 +1,135 @@
+"""What a seed draws before anything happens: sizes, timings, bounds, and kinds of faults.
+
+Each seed switches off some kinds of faults altogether and draws the rates of the others over two
+orders of magnitude ("swarm testing": Groce and others, ISSTA 2012). A run with every fault at its
+average rate never gets far enough to meet the rare ones alone.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import msgspec
+
+from raycons.client.settings import ClientSettings
+from raycons.config import MemberSettings, RaftSettings
+from raycons.simulation.network import Weather
+
+# The kinds of faults, with the highest rate (per virtual second) at which a seed may draw them.
+FAULTS: dict[str, float] = {
+    "crash": 1.0,
+    "crash-all": 0.15,
+    "pause": 0.8,
+    "partition": 0.8,
+    "weather": 0.6,
+    "reset": 1.5,
+    "slow-disk": 0.5,
+    "stalled-disk": 0.3,
+    "clock": 0.5,
+    "transfer": 0.5,
+    "membership": 0.6,
+    "client-crash": 0.3,
+}
+SHARE_OF_FAULTS = 0.55  # how likely a seed has a given kind at all
+LEASE_DRIFT = 0.04  # clocks under leases stay this close to true time: less than half the margin
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """One seed's world."""
+
+    voters: int
+    clients: int
+    concurrency: int  # operations that one client has under way
+    keys: int
+    think_s: float  # mean pause between a client's operations
+    value_bytes: int  # the size of the larger values
+    timeout_s: float  # of a client's operation
+    lease_s: float
+    drift: float  # clocks run between 1 - drift and 1 + drift
+    jumps: bool  # whether clocks may leap ahead
+    turn_s: float  # how long a member gathers events before a turn; 0: a turn for each event
+    sync_s: float
+    weather: Weather
+    raft: RaftSettings
+    member: MemberSettings
+    client: ClientSettings
+    keep_revisions: int  # old revisions that are kept from compaction; 0: all
+    rates: dict[str, float]  # of each kind of fault, per second
+
+
+def draw(random: Random) -> Scenario:
+    """The scenario that `random` leads to."""
+    election_s = random.choice([0.1, 0.15, 0.2, 0.4])
+    leased = random.random() < 0.3
+    value_bytes = random.choice([16, 64, 400, 2000])
+    session_ttl_s = random.choice([1.5, 3.0, 60.0])
+    rates = {
+        kind: highest * 10 ** random.uniform(-1.3, 0.0)
+        for kind, highest in FAULTS.items()
+        if random.random() < SHARE_OF_FAULTS
+    }
+    return Scenario(
+        voters=random.choice([1, 2, 3, 3, 3, 3, 4, 5, 5]),
+        clients=random.randint(1, 3),
+        concurrency=random.choice([1, 1, 2, 4]),
+        keys=random.choice([1, 3, 8]),
+        think_s=random.choice([0.02, 0.05, 0.1]),
+        value_bytes=value_bytes,
+        timeout_s=random.choice([0.3, 1.0, 3.0]),
+        lease_s=election_s * random.uniform(0.5, 2.0) if leased else 0.0,
+        drift=LEASE_DRIFT if leased else random.choice([0.0, 0.01, 0.2]),
+        jumps=not leased,
+        turn_s=random.choice([0.0, 0.0, 0.0001, 0.001]),
+        sync_s=random.choice([0.0001, 0.0005, 0.005]),
+        weather=_draw_weather(random),
+        raft=RaftSettings(
+            election_timeout_s=election_s,
+            heartbeat_interval_s=election_s * random.choice([0.2, 0.25, 0.4]),
+            max_inflight_messages=random.choice([1, 2, 8]),
+            max_inflight_bytes=random.choice([1000, 8_000_000]),
+            max_append_bytes=random.choice([200, 2000, 1_000_000]),
+            max_uncommitted_bytes=random.choice([3000, 64_000_000]),
+            max_tail_bytes=random.choice([500, 5000, 8_000_000]),
+            caught_up_entries=random.choice([1, 8, 64]),
+        ),
+        member=MemberSettings(
+            log_limit_bytes=random.choice([3_000, 10_000, 40_000, 64_000_000]),
+            snapshot_chunk_bytes=random.choice([100, 1000, 128_000]),
+            write_behind_s=random.choice([0.02, 0.1, 0.5]),
+            session_ttl_s=session_ttl_s,
+        ),
+        client=ClientSettings(
+            session_ttl_s=session_ttl_s,
+            max_frame_operations=random.choice([2, 256]),
+            attempt_timeout_s=random.choice([0.2, 0.5, 1.0]),
+            last_attempt_timeout_s=2.0,
+        ),
+        keep_revisions=random.choice([0, 50, 500]),
+        rates=rates,
+    )
+
+
+def _draw_weather(random: Random) -> Weather:
+    delay_s = random.choice([0.0001, 0.0005, 0.003])
+    return Weather(
+        delay_s=delay_s,
+        jitter_s=delay_s * random.choice([0.2, 1.0, 3.0]),
+        loss=random.choice([0.0, 0.0, 0.001, 0.02]),
+        duplication=random.choice([0.0, 0.0, 0.02]),
+        reordering=random.choice([0.0, 0.0, 0.05]),
+    )
+
+
+def draw_storm(random: Random, calm: Weather) -> Weather:
+    """Bad weather for a while: one or two things at a time become much worse."""
+    kind = random.choice(["loss", "delay", "chaos"])
+    if kind == "loss":
+        return msgspec.structs.replace(calm, loss=random.uniform(0.05, 0.4))
+    if kind == "delay":
+        return msgspec.structs.replace(calm, jitter_s=random.uniform(0.02, 0.15))
+    return msgspec.structs.replace(
+        calm,
+        duplication=random.uniform(0.05, 0.3),
+        reordering=random.uniform(0.1, 0.5),
+        jitter_s=random.uniform(0.005, 0.05),
+    )

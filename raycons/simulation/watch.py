@@ -1,0 +1,26 @@
+"""A witness for machines: the shipped ones, with what they do reported as they do it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from raycons.machines.contract import Command, Machine
+
+
+class Witness(Protocol):
+    """Told what a replica's machine was given, and what it answered."""
+
+    def witnessed(self, place: str, command: Command, answer: bytes) -> None:
+        """The machine at `place` answered `command`."""
+
+
+def watch(machine: Machine, place: str, witness: Witness) -> None:
+    """Have every command that `machine` carries out told to `witness`."""
+    apply = machine.apply
+
+    def apply_and_tell(command: Command) -> bytes:
+        answer = apply(command)
+        witness.witnessed(place, command, answer)
+        return answer
+
+    setattr(machine, "apply", apply_and_tell)  # noqa: B010  mypy forbids the plain assignment
