@@ -1,0 +1,1 @@
+"""A member: the engine, pure, and the shell around it that makes it a Ray actor."""

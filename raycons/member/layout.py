@@ -150,6 +150,7 @@ class Restored(NamedTuple):
     base: LogBase
     terms: list[tuple[Index, Term]]
     header: StateHeader
+    applied_time_us: int  # replicated time of the header's entry
     last: Index
     reader: StoredLog
     tail: list[Entry]  # what follows the applied state
@@ -171,6 +172,9 @@ def restore(store: Store, group: int) -> Restored:
             f"group {group}'s state is at entry {header.index}, "
             f"but its log spans {base.index} to {last}"
         )
+    applied_time_us = base.time_us
+    if header.index > base.index:
+        applied_time_us = reader.read(header.index, header.index, 1)[0].time_us
     tail: list[Entry] = []
     while header.index + len(tail) < last:
         tail += reader.read(header.index + len(tail) + 1, last, 1 << 20)
@@ -186,6 +190,7 @@ def restore(store: Store, group: int) -> Restored:
         base,
         [start for start in terms if start[0] <= last],
         header,
+        applied_time_us,
         last,
         reader,
         tail,

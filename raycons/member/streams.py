@@ -7,12 +7,20 @@ turn of the loop does about a millisecond of such work.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from random import Random
 from typing import NamedTuple
 
-from raycons.consensus.contract import SnapshotMeta
+from raycons.consensus.contract import SnapshotMeta, StreamSnapshot
 from raycons.consensus.quorum import ReplicaId
+from raycons.consensus.raft.messages import SnapshotChunk
+from raycons.consensus.raft.replica import RaftReplica
+from raycons.machines.contract import Machine
+from raycons.member.ports import Ports
+from raycons.member.state import WriteBehindState
 from raycons.member.state_view import Digest, StateView
 from raycons.transport.contract import ClientId
+
+EMPTY_PIECE = b"\x90"  # an empty list: what an empty state is sent as
 
 
 class Piece(NamedTuple):
@@ -41,7 +49,7 @@ class SnapshotStream:
         expected = 0 if self._last is None else self._last.sequence + 1
         if sequence != expected or (self._last is not None and self._last.final):
             return None
-        data = self._upcoming or b"\x90"  # an empty state is one empty piece
+        data = self._upcoming or EMPTY_PIECE
         self._upcoming = next(self._pieces, None)
         self._last = Piece(sequence, data, self._upcoming is None)
         return self._last
@@ -52,31 +60,120 @@ class SnapshotStream:
 
 
 class DigestTask(NamedTuple):
-    """A digest under way for a client that asked for the status with it."""
+    """A digest for a client that asked for the status with it."""
 
     client: ClientId
     request: int
-    applied: int
+    applied: int  # the digest is of the state after this entry
     digest: Digest
     view: StateView
 
 
 class Streams:
-    """The snapshots that this replica is sending, by follower."""
+    """All readers of a whole state, and what they still wait for."""
 
-    def __init__(self) -> None:
-        self.wanted: set[ReplicaId] = set()  # followers whose view is still to be opened
-        self.open: dict[ReplicaId, SnapshotStream] = {}
+    def __init__(
+        self,
+        replica: RaftReplica,
+        state: WriteBehindState,
+        machine: Machine,
+        ports: Ports,
+        random: Random,
+        chunk_bytes: int,
+    ) -> None:
+        self._replica = replica
+        self._state = state
+        self._machine = machine
+        self._ports = ports
+        self._random = random
+        self._chunk_bytes = chunk_bytes
+        self._followers_wanted: set[ReplicaId] = set()
+        self._digests_wanted: list[tuple[ClientId, int]] = []
+        self._open: dict[ReplicaId, SnapshotStream] = {}
+        self._digests: list[DigestTask] = []
+        self.snapshots_sent = 0
 
-    def drop(self, peer: ReplicaId) -> None:
-        """The follower needs no snapshot any more."""
-        self.wanted.discard(peer)
-        stream = self.open.pop(peer, None)
+    @property
+    def wanting(self) -> bool:
+        """Whether a view is to be opened as soon as everything applied is in the store."""
+        return bool(self._followers_wanted or self._digests_wanted)
+
+    @property
+    def working(self) -> bool:
+        """Whether the next turn of the loop has work here."""
+        return self.wanting or bool(self._digests)
+
+    # --- snapshots ------------------------------------------------------------------------------
+
+    def request(self, asked: StreamSnapshot) -> None:
+        """Send the piece asked for; from a new view, if ours cannot go back to it."""
+        stream = self._open.get(asked.to)
+        if stream is not None and asked.snapshot:
+            if asked.snapshot != stream.id:
+                return  # an answer about a stream of the past
+            if self._send(asked.to, stream, asked.sequence):
+                return
+        self._drop(asked.to)
+        self._followers_wanted.add(asked.to)
+
+    def open_views(self, meta: SnapshotMeta) -> None:
+        """Open what is wanted; the store holds everything applied, which is what `meta` names."""
+        for peer in sorted(self._followers_wanted):
+            if self._replica.streams_to(peer):
+                stream = SnapshotStream(
+                    self._random.getrandbits(62) + 1, meta, self._state.view(), self._chunk_bytes
+                )
+                self._open[peer] = stream
+                self.snapshots_sent += 1
+                fields = {"to": peer, "index": meta.last[0], "term": meta.last[1]}
+                self._ports.event("snapshot-started", fields)
+                self._send(peer, stream, 0)
+        self._followers_wanted.clear()
+        for client, request in self._digests_wanted:
+            view = self._state.view()
+            digest = Digest(view, self._machine.live)
+            self._digests.append(DigestTask(client, request, meta.last[0], digest, view))
+        self._digests_wanted = []
+
+    def drop_unwanted(self) -> None:
+        """Let go of the views of followers that need no snapshot any more."""
+        for peer in [peer for peer in self._open if not self._replica.streams_to(peer)]:
+            self._drop(peer)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for peer in list(self._open):
+            self._drop(peer)
+        for task in self._digests:
+            task.view.close()
+        self._followers_wanted, self._digests_wanted, self._digests = set(), [], []
+
+    def _drop(self, peer: ReplicaId) -> None:
+        self._followers_wanted.discard(peer)
+        stream = self._open.pop(peer, None)
         if stream is not None:
             stream.close()
 
-    def drop_all(self) -> None:
-        """Nobody is sent to any more."""
-        for peer in list(self.open):
-            self.drop(peer)
-        self.wanted.clear()
+    def _send(self, to: ReplicaId, stream: SnapshotStream, sequence: int) -> bool:
+        piece = stream.piece(sequence)
+        if piece is None:
+            return False
+        chunk = SnapshotChunk(
+            self._replica.term, stream.id, stream.meta, piece.sequence, piece.data, piece.final
+        )
+        self._ports.send(to, chunk)
+        return True
+
+    # --- digests --------------------------------------------------------------------------------
+
+    def want_digest(self, client: ClientId, request: int) -> None:
+        """Begin a digest as soon as a view can be opened."""
+        self._digests_wanted.append((client, request))
+
+    def continue_digest(self) -> DigestTask | None:
+        """Do a slice of the oldest digest; returns it if it is whole now, its view closed."""
+        if not self._digests or self._digests[0].digest.step():
+            return None
+        task = self._digests.pop(0)
+        task.view.close()
+        return task

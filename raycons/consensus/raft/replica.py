@@ -23,8 +23,8 @@ from random import Random
 from typing import Any
 
 from raycons.config import RaftSettings
-from raycons.consensus.contract import Effect, EntryId, Retired, WriteNumber
-from raycons.consensus.quorum import Index, ReplicaId
+from raycons.consensus.contract import Effect, Retired, WriteNumber
+from raycons.consensus.quorum import ReplicaId
 from raycons.consensus.raft.change import Changes
 from raycons.consensus.raft.core import NEVER, Start
 from raycons.consensus.raft.messages import (
@@ -142,12 +142,7 @@ class RaftReplica(Changes):
             self.log.trim(self.settings.max_tail_bytes, self.log.last_index)
         return effects
 
-    # --- orders of the driver ---------------------------------------------------------------------
-
-    def compact(self, through: Index) -> EntryId:
-        """The state holds everything up to `through` durably: the log may begin after it."""
-        assert through <= self.applied, (through, self.applied)
-        return self.log.compact(through)
+    # --- the end ---------------------------------------------------------------------
 
     def receive_retire(self, sender: ReplicaId, message: Retire, now: float) -> None:
         """Our disk forgot what we acknowledged: stop for good."""
