@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from raycons.consensus.configuration import Peer
 from raycons.consensus.raft.replica import RaftReplica
 
@@ -21,6 +23,7 @@ def describe(replica: RaftReplica, now: float) -> dict[str, Any]:
         "log_last": replica.log.last_index,
         "retired": replica.retired,
         "configuration_index": replica.configuration_index,
+        "configuration": msgspec.to_builtins(configuration),  # `msgspec.convert` gives it back
         "joint": configuration.joint,
         "members": [_describe_peer(peer) for peer in configuration.peers],
         "followers": {
