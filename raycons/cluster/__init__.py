@@ -1,0 +1,1 @@
+"""Clusters on Ray: start, connect, stop; placement, supervision, repair, status."""

@@ -1,0 +1,79 @@
+"""The public face for asyncio: what `raycons` offers, with `await`.
+
+from raycons import aio
+
+cluster = await aio.start("prod", replicas=3)
+kv = cluster.kv()
+await kv.put("jobs/42", b"queued")
+"""
+
+# ruff: noqa: ASYNC109 - these timeouts are the cluster's, which says what it did until then
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from raycons.client.settings import ClientSettings
+from raycons.cluster import lifecycle
+from raycons.cluster.arguments import settings_of_start
+from raycons.cluster.handle import AsyncCluster
+from raycons.cluster.naming import check_name
+from raycons.cluster.rays import join_or_start_ray, join_ray, refuse_worker
+from raycons.cluster.settings import Reads, Storage, TransportKind
+from raycons.config import MemberSettings, RaftSettings
+
+__all__ = ["AsyncCluster", "connect", "start", "stop"]
+
+
+async def start(
+    name: str,
+    *,
+    replicas: int = 3,
+    storage: Storage = "disk",
+    transport: TransportKind = "tcp",
+    reads: Reads = "read-index",
+    path: str | os.PathLike[str] | None = None,
+    port_range: tuple[int, int] | None = None,
+    fault_injection: bool = False,
+    repair_grace: float = 30.0,
+    raft: RaftSettings | None = None,
+    member: MemberSettings | None = None,
+    client: ClientSettings | None = None,
+    timeout: float = 60.0,
+) -> AsyncCluster:
+    """Create the cluster `name`, or resume it, or find it running; see `raycons.start`."""
+    refuse_worker("raycons.aio.start")
+    settings = settings_of_start(
+        replicas=replicas,
+        storage=storage,
+        transport=transport,
+        reads=reads,
+        path=path,
+        port_range=port_range,
+        fault_injection=fault_injection,
+        repair_grace=repair_grace,
+        raft=raft,
+        member=member,
+    )
+    check_name(name)
+    await asyncio.get_running_loop().run_in_executor(None, join_or_start_ray)
+    return await lifecycle.start_cluster(name, settings, timeout_s=timeout, client=client)
+
+
+async def connect(name: str, *, client: ClientSettings | None = None) -> AsyncCluster:
+    """Reach the running cluster `name`; see `raycons.connect`."""
+    check_name(name)
+    await asyncio.get_running_loop().run_in_executor(None, join_ray, name)
+    return await lifecycle.connect_cluster(name, client)
+
+
+async def stop(
+    name: str, *, destroy: bool = False, path: str | os.PathLike[str] | None = None
+) -> None:
+    """End the cluster's members; see `raycons.stop`."""
+    refuse_worker("raycons.aio.stop")
+    check_name(name)
+    await asyncio.get_running_loop().run_in_executor(None, join_ray, name)
+    root = os.fspath(path) if path is not None else None
+    await lifecycle.stop_cluster(name, destroy=destroy, path=root)

@@ -1,0 +1,92 @@
+"""Clients of a cluster, on whichever transport reaches it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+
+from raycons.client.settings import ClientSettings
+from raycons.client.shell import AsyncClient
+from raycons.cluster.fleet import Charter
+from raycons.cluster.naming import running_members
+from raycons.errors import ClusterLost, Unavailable
+from raycons.member.codec import MemberCodec
+from raycons.member.rediscovery import Found, addresses, find_members
+from raycons.member.shell import GROUP
+from raycons.transport.contract import (
+    PROTOCOL_VERSION,
+    Address,
+    ClientHandler,
+    ClientTransport,
+    Greeting,
+    PeerId,
+)
+from raycons.transport.settings import TransportSettings
+from raycons.transport.tcp_client import TcpClientTransport
+from raycons.transport.tls import contexts_of_ray
+
+
+async def find(charter: Charter) -> dict[PeerId, Found]:
+    """The members of the cluster that answer now.
+
+    Raises ClusterLost where the name belongs to another cluster by now, or a cluster that lived in
+    memory has no member left; Unavailable where no member answers.
+    """
+    loop = asyncio.get_running_loop()
+    ids = await loop.run_in_executor(None, running_members, charter.name)
+    found = await find_members(charter.name, "", ids)
+    ours = {id: each for id, each in found.items() if each.introduction.uuid == charter.uuid}
+    if found and not ours:
+        raise ClusterLost(
+            f"cluster {charter.name!r} of this handle ({charter.uuid}) is gone; another one was "
+            f"started under its name since: connect({charter.name!r}) reaches that one"
+        )
+    if not ours and charter.settings.storage == "memory" and not ids:
+        raise ClusterLost(
+            f"cluster {charter.name!r} lived in memory and has no member left; its data is gone"
+        )
+    if not ours:
+        raise Unavailable(f"no member of cluster {charter.name!r} answers")
+    return ours
+
+
+async def open_client(charter: Charter, settings: ClientSettings | None = None) -> AsyncClient:
+    """A client of the cluster, connected as soon as a member can be reached."""
+    known = await find(charter)
+
+    async def rediscover() -> Mapping[PeerId, Address]:
+        return addresses(await find(charter))
+
+    return AsyncClient(
+        lambda handler: _tcp(charter, handler), addresses(known), rediscover, settings
+    )
+
+
+async def reopen_client(charter: Charter, former: AsyncClient) -> AsyncClient:
+    """A client for a forked child, where Ray does not work: at the addresses that were known."""
+    return AsyncClient(
+        lambda handler: _tcp(charter, handler), former.members, None, former.settings
+    )
+
+
+def _tcp(charter: Charter, handler: ClientHandler) -> ClientTransport:
+    greeting = Greeting(
+        version=PROTOCOL_VERSION,
+        cluster=charter.uuid,
+        id=0,
+        nonce=0,
+        incarnation=0,
+        opening=0,
+        address=None,
+    )
+    return TcpClientTransport(
+        greeting,
+        charter.secret,
+        handler,
+        MemberCodec(),
+        random=random.Random(),
+        group=GROUP,
+        settings=TransportSettings(max_frame_bytes=charter.settings.member.max_frame_bytes),
+        client_context=contexts_of_ray().client,
+    )

@@ -1,0 +1,77 @@
+"""Bringing members up: the founders of a new cluster, or the holders of an old one's stores."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from raycons.cluster.fleet import Charter, Fleet
+from raycons.cluster.hosts import HostReport
+from raycons.cluster.placement import spread
+from raycons.consensus.configuration import Configuration, Peer, Role
+from raycons.errors import ClusterError
+from raycons.member.spec import Introduction
+from raycons.transport.contract import Address
+
+log = logging.getLogger(__name__)
+
+
+async def found_cluster(charter: Charter, hosts: Sequence[HostReport]) -> Fleet:
+    """Make the members of a new cluster, one on each host while hosts last.
+
+    First every member makes its store, and with it its nonce; then all are given the configuration
+    that lists them. Nothing can be acknowledged before a majority has it. Raises ClusterError.
+    """
+    usable = sorted((host for host in hosts if host.host), key=lambda host: host.host)
+    if not usable:
+        problems = "; ".join(f"{host.hostname}: {host.problem}" for host in hosts)
+        raise ClusterError(f"no host can hold a replica: {problems or 'Ray has no living node'}")
+    nodes = {host.host: host.node for host in usable}
+    fleet = Fleet(charter)
+    ids = range(1, charter.settings.replicas + 1)
+    homes = dict(zip(ids, spread(len(ids), [host.host for host in usable]), strict=True))
+    try:
+        await asyncio.gather(*(fleet.spawn(id, nodes[homes[id]]) for id in ids))
+        made = await asyncio.gather(*(fleet.make(id) for id in ids))
+        configuration = _founders(made, charter.settings.lease_s)
+        began = await asyncio.gather(*(fleet.begin(id, configuration, {}) for id in ids))
+    except ClusterError:
+        await fleet.close(fleet.ids)
+        raise
+    log.info("event=cluster-founded name=%s uuid=%s homes=%s", charter.name, charter.uuid, homes)
+    await fleet.locate(_addresses(began))
+    return fleet
+
+
+def _founders(made: Sequence[Introduction], lease_s: float) -> Configuration:
+    peers = tuple(
+        Peer(id=each.id, nonce=each.nonce, role=Role.VOTER, host=each.host) for each in made
+    )
+    return Configuration(peers=peers, next_id=len(peers) + 1, lease_s=lease_s)
+
+
+def _addresses(members: Sequence[Introduction]) -> dict[int, Address]:
+    return {each.id: Address(*each.address) for each in members if each.address is not None}
+
+
+async def resume_members(fleet: Fleet, hosts: Sequence[HostReport]) -> None:
+    """Make an actor for every store of the cluster that a living host holds and no actor serves.
+
+    Who of them votes is not decided by what is found: the group's log says it. A member that cannot
+    come up is left to its own status.
+    """
+    wanted = {
+        store.id: host.node
+        for host in hosts
+        for store in host.stores
+        if store.uuid == fleet.charter.uuid and store.id not in fleet.ids
+    }
+    outcomes = await asyncio.gather(
+        *(fleet.spawn(id, node) for id, node in wanted.items()), return_exceptions=True
+    )
+    up = [outcome for outcome in outcomes if isinstance(outcome, Introduction)]
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            log.warning("event=resume-failed cluster=%s error=%s", fleet.charter.name, outcome)
+    await fleet.locate(_addresses(up))

@@ -1,0 +1,215 @@
+"""A cluster's member actors: making them, asking them, ending them. No decisions are made here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid as uuids
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from raycons.cluster.hosts import encode_settings
+from raycons.cluster.naming import running_members
+from raycons.cluster.settings import ClusterSettings
+from raycons.consensus.configuration import Configuration
+from raycons.errors import ClusterError
+from raycons.member.actor import member_class
+from raycons.member.naming import member_name
+from raycons.member.rediscovery import Found, find_members
+from raycons.member.spec import Introduction, MemberSpec
+from raycons.transport.contract import Address, PeerId
+
+log = logging.getLogger(__name__)
+
+STATUS_S = 3.0  # a member that does not answer in this time counts as unreachable for now
+MAKE_S = 60.0  # a new actor process, a new store
+CLOSE_S = 10.0  # bringing everything to disk at a stop
+GONE_S = 15.0  # until Ray has freed the names of killed actors
+
+
+class Charter(msgspec.Struct, frozen=True, kw_only=True):
+    """What all members of a cluster share."""
+
+    name: str
+    uuid: str
+    secret: bytes
+    settings: ClusterSettings
+
+    def spec(self, id: PeerId) -> MemberSpec:
+        """The constructor argument of one member."""
+        settings = self.settings
+        return MemberSpec(
+            cluster=self.name,
+            uuid=self.uuid,
+            id=id,
+            secret=self.secret,
+            storage=settings.storage,
+            transport=settings.transport,
+            path=settings.path,
+            port_range=settings.port_range,
+            fault_injection=settings.fault_injection,
+            raft=settings.raft,
+            member=settings.member,
+            settings=encode_settings(settings),
+        )
+
+
+def new_uuid() -> str:
+    """A cluster's identity: two clusters of one name differ in it."""
+    return str(uuids.uuid4())
+
+
+class Fleet:
+    """The actors of one cluster, by member id."""
+
+    def __init__(self, charter: Charter) -> None:
+        self.charter = charter
+        self._handles: dict[PeerId, Any] = {}
+
+    @property
+    def ids(self) -> list[PeerId]:
+        """The members that have, or had when last looked at, an actor."""
+        return sorted(self._handles)
+
+    async def refresh(self) -> None:
+        """Look all of the cluster's actors up by name."""
+        loop = asyncio.get_running_loop()
+        ids = await loop.run_in_executor(None, running_members, self.charter.name)
+        unknown = [id for id in ids if id not in self._handles]
+        self._take(await find_members(self.charter.name, self.charter.uuid, unknown))
+
+    def _take(self, found: Mapping[PeerId, Found]) -> None:
+        self._handles.update((id, each.handle) for id, each in found.items())
+
+    async def spawn(self, id: PeerId, node: str | None) -> Introduction:
+        """Make a member's actor on `node`; it opens its store, if that is there.
+
+        Raises ClusterError when the actor does not come up, or its name is still taken.
+        """
+        actor = member_class(member_name(self.charter.name, id), node)
+        try:
+            handle = actor.remote(self.charter.spec(id))
+        except ValueError as error:
+            raise ClusterError(f"replica {id} still has an actor under its name") from error
+        introduction: Introduction = await self._call(
+            handle.introduce.remote(), MAKE_S, f"replica {id} did not come up"
+        )
+        self._handles[id] = handle
+        return introduction
+
+    async def make(self, id: PeerId) -> Introduction:
+        """Have a vacant member make its store."""
+        introduction: Introduction = await self._call(
+            self._handles[id].make.remote(), MAKE_S, f"replica {id} could not make its store"
+        )
+        return introduction
+
+    async def begin(
+        self, id: PeerId, configuration: Configuration, addresses: dict[PeerId, Address]
+    ) -> Introduction:
+        """Give a made member its first configuration."""
+        introduction: Introduction = await self._call(
+            self._handles[id].begin.remote(configuration, addresses),
+            MAKE_S,
+            f"replica {id} could not begin",
+        )
+        return introduction
+
+    async def locate(self, addresses: dict[PeerId, Address]) -> None:
+        """Tell every member where the others listen; one that does not hear it finds out by itself."""
+        for handle in self._handles.values():
+            handle.locate.remote(addresses)
+
+    async def statuses(self) -> dict[PeerId, dict[str, Any]]:
+        """What each member says of itself; its `state` is unreachable or gone where it is silent."""
+        ids = self.ids
+        answers = await asyncio.gather(*(self._status(id) for id in ids))
+        return dict(zip(ids, answers, strict=True))
+
+    async def _status(self, id: PeerId) -> dict[str, Any]:
+        import ray
+
+        handle = self._handles[id]
+        try:
+            status: dict[str, Any] = await asyncio.wait_for(
+                _await(handle.status.remote()), STATUS_S
+            )
+        except ray.exceptions.ActorUnavailableError:
+            return {"id": id, "state": "unreachable", "reason": "its process is being restarted"}
+        except ray.exceptions.ActorDiedError:
+            if self._handles.get(id) is handle:
+                del self._handles[id]
+            return {"id": id, "state": "gone", "reason": "its actor is dead"}
+        except ray.exceptions.RayTaskError as error:
+            return {"id": id, "state": "failed", "reason": f"{error.cause!r}"}
+        except TimeoutError:
+            reason = f"it has not answered for {STATUS_S:.0f} s"
+            return {"id": id, "state": "unreachable", "reason": reason}
+        except ray.exceptions.RayError as error:
+            return {"id": id, "state": "unreachable", "reason": str(error)}
+        return status
+
+    async def close(self, ids: Iterable[PeerId]) -> None:
+        """Have members bring everything to disk, then end their actors for good."""
+        await asyncio.gather(*(self._close(id) for id in ids))
+
+    async def _close(self, id: PeerId) -> None:
+        import ray
+
+        handle = self._handles.pop(id, None)
+        if handle is None:
+            return
+        with contextlib.suppress(TimeoutError, ray.exceptions.RayError):
+            await asyncio.wait_for(_await(handle.close.remote()), CLOSE_S)
+        ray.kill(handle, no_restart=True)
+
+    async def gone(self) -> None:
+        """Wait until Ray has freed the names of ended actors. Raises ClusterError at a deadline."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + GONE_S
+        while ids := await loop.run_in_executor(None, running_members, self.charter.name):
+            if loop.time() >= deadline:
+                raise ClusterError(f"Ray has not ended the actors of replicas {ids}")
+            await asyncio.sleep(0.05)
+
+    async def _call(self, reference: Any, seconds: float, failure: str) -> Any:
+        import ray
+
+        try:
+            return await asyncio.wait_for(_await(reference), seconds)
+        except ray.exceptions.RayTaskError as error:
+            raise ClusterError(f"{failure}: {error.cause}") from error
+        except TimeoutError as error:
+            raise ClusterError(f"{failure} within {seconds:.0f} s") from error
+        except ray.exceptions.RayError as error:
+            raise ClusterError(f"{failure}: {error}") from error
+
+
+async def _await(reference: Any) -> Any:
+    return await reference
+
+
+async def adopt(name: str) -> Fleet | None:
+    """The fleet that serves under `name`, found through its actors; None if there is none."""
+    loop = asyncio.get_running_loop()
+    ids = await loop.run_in_executor(None, running_members, name)
+    found = await find_members(name, "", ids)
+    if not found:
+        return None
+    first = next(iter(found.values())).introduction
+    fleet = Fleet(charter_of(name, first))
+    fleet._take({id: each for id, each in found.items() if each.introduction.uuid == first.uuid})
+    return fleet
+
+
+def charter_of(name: str, introduction: Introduction) -> Charter:
+    """What all members share, as one of them knows it."""
+    return Charter(
+        name=name,
+        uuid=introduction.uuid,
+        secret=introduction.secret,
+        settings=msgspec.json.decode(introduction.settings, type=ClusterSettings),
+    )

@@ -1,0 +1,177 @@
+"""The hosts of a Ray cluster: which there are, and which stores of a cluster they hold.
+
+Ray's node id changes with every start of Ray; a host has an id of its own, in a file in its data
+root. A short task on each living node reads it, and the stores beside it, without opening them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from raycons.cluster.settings import ClusterSettings
+from raycons.errors import StoreError, StoreLocked
+from raycons.member.hosting import SETTINGS_FILE
+from raycons.store import directory
+
+TASK_S = 30.0  # a node that has not run a short task by then is left out
+UNLOCK_S = 5.0  # how long a store may still be held by a process that is ending
+
+
+class StoreReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A store of the cluster, seen on a host's disk."""
+
+    path: str
+    id: int = 0  # 0: its identity cannot be read
+    uuid: str = ""
+    nonce: int = 0
+    retired: str = ""
+    problem: str = ""  # why its identity cannot be read
+    settings: ClusterSettings | None = None  # those that it was made with
+
+
+class HostReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A host that is alive now."""
+
+    host: str  # its own id; "" where it has no usable data root
+    node: str  # Ray's id of the node at present
+    hostname: str
+    root: str
+    stores: tuple[StoreReport, ...] = ()
+    problem: str = ""  # why it cannot hold a store
+
+
+def look_here(cluster: str, path: str | None, node: str) -> HostReport:
+    """Report on the host that this runs on."""
+    root = Path(path) if path else directory.default_root()
+    try:
+        host = directory.host_id(root)
+        directory.refuse_network_file_system(root)
+    except StoreError as error:
+        return HostReport(
+            host="", node=node, hostname=platform.node(), root=str(root), problem=str(error)
+        )
+    return HostReport(
+        host=host,
+        node=node,
+        hostname=platform.node(),
+        root=str(root),
+        stores=tuple(_report(found) for found in directory.find(root, cluster)),
+    )
+
+
+def _report(found: directory.Found) -> StoreReport:
+    if found.identity is None:
+        return StoreReport(path=str(found.path), problem=str(found.problem))
+    settings = None
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        settings = decode_settings((found.path / SETTINGS_FILE).read_bytes())
+    return StoreReport(
+        path=str(found.path),
+        id=found.identity.replica,
+        uuid=found.identity.cluster_id,
+        nonce=found.identity.nonce,
+        retired=found.identity.retired or "",
+        settings=settings,
+    )
+
+
+def destroy_here(cluster: str, path: str | None) -> list[str]:
+    """Remove every store of the cluster from this host; the paths removed."""
+    root = Path(path) if path else directory.default_root()
+    removed = []
+    for found in directory.find(root, cluster):
+        identity = found.identity
+        if identity is not None and identity.retired is None:
+            _open_for_removal(root, cluster, identity.replica).destroy()
+        else:
+            shutil.rmtree(found.path)
+        removed.append(str(found.path))
+    with contextlib.suppress(OSError):
+        (root / cluster).rmdir()
+    return removed
+
+
+def _open_for_removal(root: Path, cluster: str, id: int) -> directory.MemberDirectory:
+    deadline = time.monotonic() + UNLOCK_S
+    while True:
+        try:
+            return directory.open(root, cluster, id, allow_network_file_system=True)
+        except StoreLocked:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.05)
+
+
+def encode_settings(settings: ClusterSettings) -> bytes:
+    """The settings as they are kept beside a store."""
+    return msgspec.json.encode(settings)
+
+
+def decode_settings(raw: bytes) -> ClusterSettings:
+    """The inverse of `encode_settings`; raises msgspec.MsgspecError."""
+    return msgspec.json.decode(raw, type=ClusterSettings)
+
+
+async def _on_every_node(function: Callable[..., Any], arguments: Sequence[Any]) -> list[Any]:
+    """Run `function(*arguments, node)` on each living node; answers of those that gave one."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    loop = asyncio.get_running_loop()
+    nodes = [
+        node["NodeID"] for node in await loop.run_in_executor(None, ray.nodes) if node["Alive"]
+    ]
+    task = ray.remote(num_cpus=0, max_retries=0)(function)
+
+    async def run(node: str) -> Any:
+        pinned = task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
+        try:
+            return await asyncio.wait_for(_answer(pinned.remote(*arguments, node)), TASK_S)
+        except ray.exceptions.RayTaskError:
+            raise  # the function's own error
+        except (ray.exceptions.RayError, TimeoutError):
+            return None  # the node went away meanwhile, or is about to
+
+    answers = await asyncio.gather(*(run(node) for node in nodes))
+    return [answer for answer in answers if answer is not None]
+
+
+async def _answer(reference: Any) -> Any:
+    return await reference
+
+
+async def look_everywhere(cluster: str, settings: ClusterSettings) -> list[HostReport]:
+    """All hosts that are alive, one report for each host id, in a stable order.
+
+    A cluster in memory has no data root: there each node counts as a host by Ray's id.
+    """
+    if settings.storage == "memory":
+        return await _on_every_node(_memory_host, (cluster, None))
+    reports: list[HostReport] = await _on_every_node(look_here, (cluster, settings.path))
+    by_host: dict[str, HostReport] = {}
+    for report in reports:
+        by_host.setdefault(report.host or report.node, report)
+    return list(by_host.values())
+
+
+def _memory_host(cluster: str, path: str | None, node: str) -> HostReport:
+    return HostReport(host=node, node=node, hostname=platform.node(), root="")
+
+
+async def destroy_everywhere(cluster: str, path: str | None) -> list[str]:
+    """Remove the cluster's stores from every living host; the paths removed."""
+    removed = await _on_every_node(_destroy_task, (cluster, path))
+    return [path for paths in removed for path in paths]
+
+
+def _destroy_task(cluster: str, path: str | None, node: str) -> list[str]:
+    return destroy_here(cluster, path)

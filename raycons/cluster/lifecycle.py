@@ -1,0 +1,140 @@
+"""Starting, finding and stopping clusters, for asyncio; `raycons` wraps it for the rest.
+
+start     supervisor there? -> ask it: it creates, resumes, or finds the cluster
+connect   members by name -> who, where, and the secret -> a client
+stop      supervisor, then members; with destroy=True their stores too
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+from raycons.client.settings import ClientSettings
+from raycons.cluster.fleet import Charter, adopt
+from raycons.cluster.handle import AsyncCluster, open_handles
+from raycons.cluster.hosts import destroy_everywhere, look_everywhere
+from raycons.cluster.naming import check_name, running_clusters
+from raycons.cluster.rays import unwrap
+from raycons.cluster.settings import ClusterSettings
+from raycons.cluster.supervisor import Supervisor
+from raycons.errors import ClusterError, ClusterNotFound
+from raycons.member.naming import NAMESPACE, supervisor_name
+
+log = logging.getLogger(__name__)
+
+HALT_S = 30.0  # a supervisor in the middle of a change ends that first
+
+
+async def start_cluster(
+    name: str,
+    settings: ClusterSettings,
+    *,
+    timeout_s: float,
+    client: ClientSettings | None = None,
+) -> AsyncCluster:
+    """Create the cluster `name`, resume it from its stores, or find it running.
+
+    Raises ClusterExists, MembersMissing, ClusterError; see `raycons.start`.
+    """
+    loop = asyncio.get_running_loop()
+    supervisor = await loop.run_in_executor(None, _supervisor, check_name(name))
+    charter = await _start(supervisor, settings, timeout_s)
+    return await AsyncCluster.open(charter, client)
+
+
+def _supervisor(name: str) -> Any:
+    import ray
+
+    return (
+        ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0)(Supervisor)
+        .options(
+            name=supervisor_name(name),
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+        )
+        .remote(name)
+    )
+
+
+async def _start(supervisor: Any, settings: ClusterSettings, timeout_s: float) -> Charter:
+    import ray
+
+    try:
+        charter: Charter = await supervisor.start.remote(settings, timeout_s)
+    except ray.exceptions.RayTaskError as error:
+        raise unwrap(error) from None
+    except ray.exceptions.RayError as error:
+        raise ClusterError(f"the supervisor ended while it started the cluster: {error}") from error
+    return charter
+
+
+async def connect_cluster(name: str, client: ClientSettings | None = None) -> AsyncCluster:
+    """Reach the running cluster `name`. Raises ClusterNotFound, which lists the known names."""
+    fleet = await adopt(check_name(name))
+    if fleet is None:
+        raise await _not_found(name)
+    return await AsyncCluster.open(fleet.charter, client)
+
+
+async def _not_found(name: str) -> ClusterNotFound:
+    known = await asyncio.get_running_loop().run_in_executor(None, running_clusters)
+    others = ", ".join(repr(each) for each in known if each != name)
+    return ClusterNotFound(
+        f"no cluster {name!r} runs in this Ray cluster; "
+        + (f"these do: {others}" if others else "none does")
+        + f". raycons.start({name!r}) creates it, or resumes it from its stores"
+    )
+
+
+async def stop_cluster(name: str, *, destroy: bool, path: str | None) -> None:
+    """End the cluster's actors, after all is on disk; with `destroy`, remove its stores.
+
+    Raises ClusterNotFound where there is nothing to stop or to destroy.
+    """
+    check_name(name)
+    for handle in open_handles(name):
+        await handle.cluster_stopped()
+    ran = await _end_supervisor(name)
+    fleet = await adopt(name)
+    if fleet is not None:
+        ran = True
+        path = path if path is not None else fleet.charter.settings.path
+        await fleet.refresh()
+        await fleet.close(fleet.ids)
+        await fleet.gone()
+    if destroy:
+        removed = await destroy_everywhere(name, path)
+        log.info("event=cluster-destroyed name=%s stores=%d", name, len(removed))
+        ran = ran or bool(removed)
+    if not ran and not await _has_stores(name, path):
+        raise await _not_found(name)
+
+
+async def _end_supervisor(name: str) -> bool:
+    """Keep the supervisor from reviving what is about to end; whether there was one."""
+    import ray
+
+    loop = asyncio.get_running_loop()
+    try:
+        supervisor = await loop.run_in_executor(
+            None, lambda: ray.get_actor(supervisor_name(name), namespace=NAMESPACE)
+        )
+    except ValueError:
+        return False
+    with contextlib.suppress(TimeoutError, ray.exceptions.RayError):
+        await asyncio.wait_for(_await(supervisor.halt.remote()), HALT_S)
+    ray.kill(supervisor, no_restart=True)
+    return True
+
+
+async def _await(reference: Any) -> Any:
+    return await reference
+
+
+async def _has_stores(name: str, path: str | None) -> bool:
+    hosts = await look_everywhere(name, ClusterSettings(path=path))
+    return any(host.stores for host in hosts)

@@ -1,0 +1,129 @@
+"""This process and Ray: joining a running Ray or starting a local one; its noise and errors."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+
+from raycons.errors import ClusterError, ClusterNotFound, InsideRayWorker
+
+log = logging.getLogger(__name__)
+
+_TOKEN_REMEDY = (
+    "Ray refused this process for lack of the cluster's token (Ray 2.60 and later ask for one by "
+    "default): set RAY_AUTH_MODE=token and give the token of the head in RAY_AUTH_TOKEN, or the "
+    "file that holds it in RAY_AUTH_TOKEN_PATH (default ~/.ray/auth_token)"
+)
+
+
+def refuse_worker(what: str) -> None:
+    """Raise InsideRayWorker in a task or actor; `what` is the call that does not belong there."""
+    import ray
+
+    if ray.is_initialized() and _mode() == ray.WORKER_MODE:
+        raise InsideRayWorker(
+            f"{what} belongs in a driver program: a worker can be ended at any moment, also half "
+            "way; inside a task or actor use raycons.connect(name)"
+        )
+
+
+def _mode() -> Any:
+    import ray
+
+    return ray._private.worker.global_worker.mode
+
+
+def join_or_start_ray() -> None:
+    """Use the Ray that this process is connected to, or that runs here, or start a local one.
+
+    Raises ClusterError where Ray refuses this process.
+    """
+    import ray
+
+    if ray.is_initialized() or _join(os.environ.get("RAY_ADDRESS")):
+        return
+    # Ray gives its workers a lower priority than its user's other programs; a member that waits
+    # for the processor behind them misses its heartbeats.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    log.info("event=ray-start address=local")
+    try:
+        ray.init(address="local", include_dashboard=False, **_quiet())
+    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+        raise _explained(error) from error
+    _hush_death_notices()
+
+
+def join_ray(name: str) -> None:
+    """Use the Ray that this process is connected to, or that runs here.
+
+    Raises ClusterNotFound where there is none, ClusterError where Ray refuses this process.
+    """
+    import ray
+
+    if not ray.is_initialized() and not _join(os.environ.get("RAY_ADDRESS")):
+        raise ClusterNotFound(
+            f"cluster {name!r} cannot be looked for: no Ray runs here; set RAY_ADDRESS, or call "
+            "ray.init(address=...), or raycons.start(...)"
+        )
+
+
+def _join(address: str | None) -> bool:
+    """Join the Ray at `address`, or whichever runs on this machine; False where none does."""
+    import ray
+
+    try:
+        ray.init(address=address or "auto", **_quiet())
+    except ConnectionError as error:
+        if address:
+            raise _explained(error) from error
+        return False
+    except (RuntimeError, ray.exceptions.RayError) as error:
+        raise _explained(error) from error
+    _hush_death_notices()
+    return True
+
+
+def _quiet() -> dict[str, Any]:
+    return {"log_to_driver": False, "logging_level": logging.ERROR}
+
+
+def _explained(error: BaseException) -> ClusterError:
+    import ray
+
+    text = str(error)
+    refused = isinstance(error, getattr(ray.exceptions, "AuthenticationError", ()))
+    if refused or ("auth" in text.lower() and "token" in text.lower()):
+        return ClusterError(f"{_TOKEN_REMEDY}. Ray said: {text.splitlines()[0]}")
+    return ClusterError(f"cannot connect to Ray: {text}")
+
+
+def _hush_death_notices() -> None:
+    """Log Ray's notices of dead workers instead of printing them over the user's screen.
+
+    raycons expects processes to die and says itself what that means. Only where raycons connected
+    this process to Ray: whoever calls ray.init sees what Ray has to say.
+    """
+    worker = sys.modules.get("ray._private.worker")
+    printing = getattr(worker, "print_to_stdstream", None)
+    if printing is None:
+        return
+
+    def log_notices(data: dict[str, Any], *arguments: Any, **named: Any) -> None:
+        if data.get("pid") == "raylet":
+            log.debug("event=ray-notice text=%r", data.get("lines"))
+        else:
+            printing(data, *arguments, **named)
+
+    worker.print_to_stdstream = log_notices  # type: ignore[union-attr]
+
+
+def unwrap(error: BaseException) -> BaseException:
+    """What an actor raised, without Ray's wrapping and remote traceback."""
+    import ray
+
+    if isinstance(error, ray.exceptions.RayTaskError) and error.cause is not None:
+        cause = error.cause
+        return cause if isinstance(cause, BaseException) else error
+    return error

@@ -1,0 +1,102 @@
+"""What a member remembers of its peers: how old their stores were, and where they listened.
+
+A store that is opened raises its incarnation counter and mints a random `opening`. Whoever shows an
+incarnation below the highest one seen, or the same one with another `opening`, holds a copy of the
+store (a restored disk image, a twin on a machine that was cut off): it must not be talked to, for
+it could vote twice or forget what it acknowledged.
+
+The record needs no sync of its own. Every vote or acknowledgement that a peer's message leads to is
+synced later through the same write-ahead log, so the record reaches the disk no later than them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from raycons.store.contract import Batch, Space, Store, after
+from raycons.transport.contract import Address, Greeting, PeerId
+
+# Groups' keys begin with the group's number; this prefix is one that no group has.
+PREFIX = b"\xfe\xff\xff\xffpeer/"
+
+
+class PeerRecord(msgspec.Struct, frozen=True, array_like=True):
+    """What is known of one peer."""
+
+    nonce: int
+    incarnation: int
+    opening: int
+    address: tuple[str, int] | None
+
+
+class PeerBook:
+    """The peers that this member has met, kept in its store."""
+
+    def __init__(self, store: Store) -> None:
+        """Reads what `store` remembers."""
+        self._store = store
+        self._records: dict[PeerId, PeerRecord] = {}
+        for key, value in store.scan(Space.META, PREFIX, after(PREFIX)):
+            id = int.from_bytes(key[len(PREFIX) :], "big")
+            self._records[id] = msgspec.msgpack.decode(value, type=PeerRecord)
+
+    def refusal(self, greeting: Greeting) -> str | None:
+        """Why the peer is a copy of one that was met before; None if it is not."""
+        known = self._records.get(greeting.id)
+        if known is None or known.nonce != greeting.nonce:
+            return None
+        if greeting.incarnation < known.incarnation:
+            return (
+                f"replica {greeting.id} shows incarnation {greeting.incarnation} of its store, "
+                f"but incarnation {known.incarnation} was seen before: an old copy of the store "
+                "(a restored disk image?) must not serve; remove its directory"
+            )
+        if greeting.incarnation == known.incarnation and greeting.opening != known.opening:
+            return (
+                f"two processes hold incarnation {greeting.incarnation} of replica "
+                f"{greeting.id}'s store: the first one seen is kept, this one is a copy"
+            )
+        return None
+
+    def meet(self, greeting: Greeting) -> None:
+        """Remember an admitted peer's age and, if it says so, where it listens."""
+        known = self._records.get(greeting.id)
+        if greeting.address is not None:
+            address: tuple[str, int] | None = (greeting.address[0], greeting.address[1])
+        else:
+            address = known.address if known is not None else None
+        record = PeerRecord(greeting.nonce, greeting.incarnation, greeting.opening, address)
+        if record != known:
+            self._keep(greeting.id, record)
+
+    def locate(self, addresses: Mapping[PeerId, Address]) -> bool:
+        """Take over addresses learned elsewhere; whether anything was new."""
+        news = False
+        for id, address in addresses.items():
+            known = self._records.get(id) or PeerRecord(0, 0, 0, None)
+            if known.address != (address.host, address.port):
+                news = True
+                self._keep(
+                    id,
+                    PeerRecord(
+                        known.nonce, known.incarnation, known.opening, (address.host, address.port)
+                    ),
+                )
+        return news
+
+    @property
+    def addresses(self) -> dict[PeerId, Address]:
+        """Where each peer was last known to listen."""
+        return {
+            id: Address(*record.address)
+            for id, record in self._records.items()
+            if record.address is not None
+        }
+
+    def _keep(self, id: PeerId, record: PeerRecord) -> None:
+        self._records[id] = record
+        batch = Batch()
+        batch.put(Space.META, PREFIX + id.to_bytes(8, "big"), msgspec.msgpack.encode(record))
+        self._store.write(batch)

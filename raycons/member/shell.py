@@ -1,0 +1,353 @@
+"""The world around a member's engine: event loop, clock, timer, disk thread, transport.
+
+The engine is a deterministic object that is told what happened; this is what tells it, and what
+carries out its wishes:
+
+    transport --received--> engine      engine --send, respond--> transport
+    timer     --tick----->  engine      engine --sync--> disk thread --durable--> engine
+
+All of it runs on one event loop, one callback at a time. `end_of_turn` runs once after all that one
+turn of the loop brought, so that what arrives together is written, sent and answered together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+from raycons.config import MemberSettings, RaftSettings
+from raycons.machines.contract import Machine, State
+from raycons.member.clock import boottime
+from raycons.member.engine import Engine
+from raycons.member.metrics import Exporter, Meter
+from raycons.member.peers import PeerBook
+from raycons.member.protocol import Answer, Submit
+from raycons.member.syncer import LoopSyncer, Syncer, ThreadSyncer
+from raycons.store.contract import Store
+from raycons.transport.contract import Address, ClientId, Greeting, MemberTransport, PeerId
+
+log = logging.getLogger(__name__)
+
+GROUP = 0  # the one group that a member serves today
+LATE_S = 0.02  # a timer this late means that the loop was blocked, or the process paused
+HOPS = 3  # turns of the loop that let waiting socket input in before a late tick
+TIMER_GRAIN_S = 0.0005  # loops round to milliseconds: rather half of one late than ticked in vain
+
+
+class Shell:
+    """One serving replica: implements the engine's `Ports` and the transport's `MemberHandler`."""
+
+    def __init__(
+        self,
+        *,
+        greeting: Greeting,
+        store: Store,
+        make_machine: Callable[[State], Machine],
+        raft: RaftSettings,
+        member: MemberSettings,
+        durable_store: bool,
+        failed: Callable[[BaseException], None],
+        retired: Callable[[str], None],
+    ) -> None:
+        """Opens the replica in `store`; it takes part once `start` gives it a transport.
+
+        `greeting` is this member's identity; `failed` is called once, with what broke, when the
+        replica cannot go on, `retired` when the group told this identity to end; `durable_store` is
+        False for a store in memory.
+        """
+        self._greeting = greeting
+        self._store = store
+        self._failed = failed
+        self._retired = retired
+        self._loop = asyncio.get_running_loop()
+        self._syncer: Syncer = (
+            ThreadSyncer(store, self._loop, self._on_durable)
+            if durable_store
+            else LoopSyncer(self._loop, self._on_durable)
+        )
+        self._peers = PeerBook(store)
+        self._transport: MemberTransport | None = None
+        self._connected: set[PeerId] = set()
+        self._last_contact: dict[PeerId, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_for = float("inf")
+        self._turn_scheduled = False
+        self._known_configuration: object = None
+        self._stopped = False
+        self._probe: tuple[ClientId, int, float] | None = None  # the command that is being timed
+        self.meter = Meter()
+        self.engine = Engine(
+            group=GROUP,
+            store=store,
+            make_machine=make_machine,
+            ports=self,
+            raft=raft,
+            member=member,
+            random=random.Random(),
+            now=boottime(),
+        )
+
+    # --- life -------------------------------------------------------------------------------------
+
+    def start(self, transport: MemberTransport) -> None:
+        """Take part: send through `transport`, keep the engine's deadlines."""
+        self._transport = transport
+        self._end_turn()
+
+    async def stop(self) -> None:
+        """Hand over what is pending to the disk and let go of everything but the store."""
+        if not self._stopped:
+            self.engine.shutdown()
+        await self._halt()
+
+    async def abandon(self) -> None:
+        """Let go of everything but the store after a failure; nothing more is written."""
+        await self._halt()
+
+    async def _halt(self) -> None:
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._loop.run_in_executor(None, self._syncer.close)
+        if self._transport is not None:
+            await self._transport.close()
+
+    # --- what the engine asks for (Ports) ---------------------------------------------------------
+
+    def send(self, to: PeerId, message: Any) -> None:
+        """Send to a peer, or drop."""
+        if self._transport is not None:
+            self._transport.send(to, GROUP, message)
+
+    def respond(self, client: ClientId, message: Any) -> None:
+        """Send to a client, or drop."""
+        probe = self._probe
+        if probe is not None and type(message) is Answer:
+            if message.request == probe[1] and client == probe[0]:
+                self.meter.commit_took(boottime() - probe[2])
+                self._probe = None
+        if self._transport is not None:
+            self._transport.respond(client, GROUP, message)
+
+    def sync(self, number: int) -> None:
+        """Make durable all that was written so far, then say so."""
+        self._syncer.request(number)
+
+    def event(self, name: str, fields: dict[str, Any]) -> None:
+        """A log line, and a count."""
+        self.meter.count_event(name, fields)
+        details = " ".join(f"{key}={value!r}" for key, value in fields.items())
+        log.info("event=%s replica=%d %s", name, self._greeting.id, details)
+        if name == "retired":
+            self._retired(str(fields.get("reason", "the group refused this identity")))
+
+    # --- what the transport tells (MemberHandler) -------------------------------------------------
+
+    def admit(self, greeting: Greeting) -> str | None:
+        """None to let the peer or client in, or the reason to refuse it."""
+        if greeting.cluster != self._greeting.cluster:
+            return f"this member belongs to cluster {self._greeting.cluster}"
+        if greeting.id == 0:
+            return None
+        if greeting.id == self._greeting.id:
+            return f"this member is replica {greeting.id} itself"
+        configuration = self.engine.configuration
+        listed = configuration.peer(greeting.id)
+        if listed is not None:
+            if listed.nonce != greeting.nonce:
+                return f"replica {greeting.id} of the configuration has another store nonce"
+        elif greeting.id < configuration.next_id and greeting.id not in configuration.reserved:
+            return f"replica {greeting.id} is no longer part of the cluster"
+        return self._peers.refusal(greeting)
+
+    def connected(self, peer: PeerId, greeting: Greeting) -> None:
+        """A connection to `peer` is up."""
+        self._connected.add(peer)
+        self._last_contact[peer] = boottime()
+        before = self._peers.addresses.get(peer)
+        self._peers.meet(greeting)
+        if self._peers.addresses.get(peer) != before:
+            self._refresh_addresses()
+        self._schedule_turn()
+
+    def lost(self, peer: PeerId) -> None:
+        """The last connection to `peer` ended, and it was not this side that closed it."""
+        self._connected.discard(peer)
+        now = boottime()
+        self._last_contact[peer] = now
+        if not self._stopped:
+            self._guard(self.engine.connection_lost, peer, now)
+            self._schedule_turn()
+
+    def received(self, sender: PeerId, group: int, message: Any) -> None:
+        """A message from a peer."""
+        if group == GROUP and not self._stopped:
+            try:
+                self.engine.receive(sender, message, boottime())
+            except BaseException as error:  # noqa: BLE001  reported, and ends the replica
+                self._fail(error)
+
+    def client_connected(self, client: ClientId) -> None:
+        """A client's connection is up: it is told who leads."""
+        if not self._stopped:
+            self._guard(self.engine.client_connected, client)
+
+    def client_received(self, client: ClientId, group: int, message: Any) -> None:
+        """A message from a client."""
+        if group != GROUP or self._stopped:
+            return
+        now = boottime()
+        if type(message) is Submit:
+            self.meter.submitted(len(message.payload))
+            if self._probe is None or now - self._probe[2] > 1.0:
+                self._probe = (client, message.request, now)
+        try:
+            self.engine.client(client, message, now)
+        except BaseException as error:  # noqa: BLE001  reported, and ends the replica
+            self._fail(error)
+
+    def client_gone(self, client: ClientId) -> None:
+        """The client's connection ended."""
+        if not self._stopped:
+            self._guard(self.engine.client_gone, client)
+            self._schedule_turn()
+
+    def turn_over(self) -> None:
+        """All that arrived in this turn of the loop has been handed over."""
+        if not self._stopped:
+            self._end_turn()
+
+    # --- disk, timer, turns -----------------------------------------------------------------------
+
+    def _on_durable(self, number: int) -> None:
+        if not self._stopped:
+            self._guard(self.engine.durable, number, boottime())
+            self._end_turn()
+
+    def _schedule_turn(self) -> None:
+        if not self._turn_scheduled:
+            self._turn_scheduled = True
+            self._loop.call_soon(self._scheduled_turn)
+
+    def _scheduled_turn(self) -> None:
+        self._turn_scheduled = False
+        self._end_turn()
+
+    def _end_turn(self) -> None:
+        if self._stopped:
+            return
+        now = boottime()
+        try:
+            self.engine.end_of_turn(now)
+        except BaseException as error:  # noqa: BLE001  reported, and ends the replica
+            self._fail(error)
+            return
+        deadline = max(now, self.engine.next_deadline())  # 0: there is more to do at once
+        if deadline < self._armed_for:
+            self._arm(deadline, now)
+        if self.engine.configuration is not self._known_configuration:
+            self._refresh_addresses()
+        self._syncer.yield_to_disk(now)
+
+    def _arm(self, deadline: float, now: float) -> None:
+        # Deadlines mostly move away (each heartbeat moves the election's): an armed timer stays,
+        # and arms the next when it fires. That spares a timer per message.
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed_for = deadline
+        delay = deadline - now + TIMER_GRAIN_S if deadline > now else 0.0
+        self._timer = self._loop.call_later(delay, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        late = boottime() - self._armed_for
+        self._timer = None
+        if late > LATE_S:
+            self._let_input_in(HOPS)
+        else:
+            self._tick()
+
+    def _let_input_in(self, hops: int) -> None:
+        """After a pause: hear what waits in the sockets first.
+
+        A follower that was stopped for a second finds its election timeout passed and a second's
+        heartbeats unread. Ticked first, it would campaign against a leader that never went silent.
+        """
+        if hops:
+            self._loop.call_soon(self._let_input_in, hops - 1)
+        else:
+            self._tick()
+
+    def _tick(self) -> None:
+        if self._stopped:
+            return
+        self._armed_for = float("inf")
+        now = boottime()
+        if now >= self.engine.next_deadline():
+            self._guard(self.engine.tick, now)
+        self._end_turn()
+
+    def _guard(self, event: Callable[..., None], *arguments: Any) -> None:
+        try:
+            event(*arguments)
+        except BaseException as error:  # noqa: BLE001  reported, and ends the replica
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self._failed(error)
+
+    # --- addresses --------------------------------------------------------------------------------
+
+    def locate(self, addresses: dict[PeerId, Address]) -> None:
+        """Take over addresses that were learned through Ray."""
+        if self._peers.locate(addresses):
+            self._refresh_addresses()
+
+    def unreachable(self, seconds: float) -> list[PeerId]:
+        """The peers of the configuration that no connection reached for so long."""
+        now = boottime()
+        wanted = self.engine.configuration.ids - {self._greeting.id}
+        return sorted(
+            peer
+            for peer in wanted - self._connected
+            if now - self._last_contact.setdefault(peer, now - seconds) >= seconds
+        )
+
+    def _refresh_addresses(self) -> None:
+        """Tell the transport whom to keep connections to."""
+        configuration = self.engine.configuration
+        self._known_configuration = configuration
+        addresses = self._peers.addresses
+        addresses.pop(self._greeting.id, None)
+        if configuration.ids:
+            # A replica that joins knows no configuration yet, and answers whoever it has met.
+            addresses = {id: at for id, at in addresses.items() if id in configuration.ids}
+        if self._transport is not None:
+            self._transport.know(addresses)
+            addresses[self._greeting.id] = self._transport.address
+            self.engine.know(tuple((id, at.host, at.port) for id, at in sorted(addresses.items())))
+
+    # --- what others ask --------------------------------------------------------------------------
+
+    @property
+    def connections(self) -> list[PeerId]:
+        """The peers with a live connection."""
+        return sorted(self._connected)
+
+    def status(self) -> dict[str, Any]:
+        """The engine's status, with what only the shell knows."""
+        status = dict(self.engine.status(boottime()))
+        status["connections"] = self.connections
+        if self._transport is not None:
+            status["transport_counters"] = dict(self._transport.counters)
+        return status
+
+    def publish_metrics(self, exporter: Exporter) -> None:
+        """Hand what was counted to Ray; called about once a second."""
+        if not self._stopped:
+            self.meter.synced(self._syncer.take_durations())
+            exporter.publish(self.meter, self.engine.status(boottime()), self._transport)
