@@ -11,46 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
-from raycons.transport.contract import (
-    PROTOCOL_VERSION,
-    Codec,
-    Greeting,
-    Malformed,
-    PeerId,
-    UnknownKind,
-)
-from raycons.transport.counters import Counters
-from raycons.transport.gate import Gate
+from raycons.transport.contract import PROTOCOL_VERSION, Greeting, Malformed, PeerId
 from raycons.transport.greeting import Handshake, Rejected
-from raycons.transport.settings import TransportSettings
-from raycons.transport.turn import Turn
-from raycons.transport.wire import HEADER, HEADER_BYTES, FrameParser, Oversize
-
-Deliver = Callable[[int, Any], None]  # group, message
-
-
-class Common:
-    """What all connections of one transport share."""
-
-    def __init__(
-        self,
-        *,
-        codec: Codec,
-        turn: Turn,
-        gate: Gate,
-        settings: TransportSettings,
-        incarnation: int,
-    ) -> None:
-        self.codec = codec
-        self.turn = turn
-        self.gate = gate
-        self.settings = settings
-        self.incarnation = incarnation  # ours, which frames to us must name; 0 for a client
-        self.counters = Counters()
-        self.loop = asyncio.get_running_loop()
+from raycons.transport.inlet import Common, Deliver, Inlet
+from raycons.transport.wire import HEADER, HEADER_BYTES, Oversize
 
 
 class Owner(Protocol):
@@ -82,15 +48,10 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._common = common
         self._counters = common.counters
-        self._gate = common.gate
-        self._decode = common.codec.decode
-        self._arrived = common.turn.arrived
-        self._incarnation = common.incarnation
+        self._inlet = Inlet(common)
         self._their_incarnation = 0
         self._handshake: Handshake | None = handshake
         self._deadline: asyncio.TimerHandle | None = None
-        self._parser = FrameParser(self._frame, common.settings.max_frame_bytes)
-        self._deliver: Deliver | None = None
         self._transport: asyncio.Transport | None = None
         self._who = "an unknown address"
         self._gathered: list[bytes] = []  # header, body, header, body, ...
@@ -149,38 +110,13 @@ class Connection(asyncio.Protocol):
             if self._handshake is not None:
                 self._greet(self._handshake, data)
             else:
-                self._counters["bytes_received"] += len(data)
-                self._parser.feed(data)
+                self._inlet.feed(data)
         except Rejected as rejection:
             self._part(rejection)
         except Oversize as error:
             self.reject("rejected_oversize", str(error))
         except Malformed as error:
             self.reject("rejected_malformed", str(error))
-
-    def _frame(self, version: int, kind: int, group: int, incarnation: int, body: bytes) -> None:
-        if self.ended_by_us:  # closed by what an earlier frame of the same read led to
-            return
-        counters = self._counters
-        counters["frames_received"] += 1
-        if incarnation != self._incarnation:
-            counters["dropped_incarnation"] += 1
-            return
-        if version != PROTOCOL_VERSION:
-            counters["dropped_version"] += 1
-            return
-        if self._gate.closed and self._gate.drops_from(self.peer_id):
-            counters["dropped_gate"] += 1
-            return
-        try:
-            message = self._decode(kind, body)
-        except UnknownKind:
-            # A newer peer may say things that this version has no word for: not its fault.
-            counters["dropped_unknown_kind"] += 1
-            return
-        self._arrived()
-        assert self._deliver is not None
-        self._deliver(group, message)
 
     # --- coming and going -------------------------------------------------------------------------
 
@@ -220,14 +156,14 @@ class Connection(asyncio.Protocol):
         is_peer = peer.id != 0
         self._bound_bytes = settings.peer_buffer_bytes if is_peer else settings.client_buffer_bytes
         self._transport.set_write_buffer_limits(high=self._bound_bytes)
-        self._deliver = self._owner.opened(self, peer)
-        if self._deliver is None:
+        deliver = self._owner.opened(self, peer)
+        if deliver is None or self.ended_by_us:
             return
+        self._inlet.open(peer.id, deliver)
         self._counters["connections_opened"] += 1
         rest = handshake.rest
         if rest:
-            self._counters["bytes_received"] += len(rest)
-            self._parser.feed(rest)
+            self._inlet.feed(rest)
 
     def _greeting_overdue(self) -> None:
         self.reject("rejected_deadline", "it did not prove itself in time")
@@ -245,7 +181,7 @@ class Connection(asyncio.Protocol):
         if not self.ended.done():
             self.ended.set_result(None)
         self._owner.ended(self)
-        self.ended_by_us = True  # nothing may be sent any more
+        self._end()
 
     def reject(self, counter: str, reason: str) -> None:
         """Close at once, for a reason worth counting."""
@@ -259,14 +195,14 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         self._counters.reject(rejection.counter, rejection.reason, self._describe())
         self.reason = rejection.reason
-        self.ended_by_us = True
+        self._end()
         if rejection.farewell:
             self._transport.write(rejection.farewell)
         self._transport.close()
 
     def abort(self) -> None:
         """Close at once and forget what was not written."""
-        self.ended_by_us = True
+        self._end()
         if self._transport is not None:
             self._transport.abort()
 
@@ -274,9 +210,14 @@ class Connection(asyncio.Protocol):
         """Write what was gathered, then close."""
         if self._gathered:
             self.flush()
-        self.ended_by_us = True
+        self._end()
         if self._transport is not None:
             self._transport.close()
+
+    def _end(self) -> None:
+        """Neither send nor take anything any more."""
+        self.ended_by_us = True
+        self._inlet.shut()
 
     def _describe(self) -> str:
         if self.peer is None:

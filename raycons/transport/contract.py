@@ -98,8 +98,13 @@ class ClientWatcher(Protocol):
 class MemberTransport(Protocol):
     """The member's side."""
 
-    address: Address  # where peers and clients reach this member
-    counters: Mapping[str, int]  # frames_sent, frames_received, bytes_…, rejected_…, dropped_…
+    @property
+    def address(self) -> Address:
+        """Where peers and clients reach this member."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """frames_sent, frames_received, bytes_…, rejected_…, dropped_…"""
 
     def send(self, to: PeerId, group: int, message: Any) -> None:
         """Send to a peer, or drop and count."""

@@ -23,7 +23,7 @@ import msgspec
 
 from raycons.errors import TransportError
 from raycons.transport.clients import next_client_id
-from raycons.transport.connection import Common, Connection, Deliver
+from raycons.transport.connection import Connection
 from raycons.transport.contract import (
     Address,
     ClientId,
@@ -36,6 +36,7 @@ from raycons.transport.contract import (
 from raycons.transport.dialer import Dialer
 from raycons.transport.gate import CLIENTS, Gate
 from raycons.transport.greeting import Handshake, Refusal, Rejected
+from raycons.transport.inlet import Common, Deliver
 from raycons.transport.links import PeerLink
 from raycons.transport.settings import TransportSettings
 from raycons.transport.tcp_client import TcpClientTransport
@@ -69,14 +70,14 @@ class TcpMemberTransport:
         self._settings = settings
         self._random = random
         self._client_context = client_context
-        self._common = Common(
+        self.common = Common(  # public for `ActorClients`, which may serve beside this
             codec=codec,
             turn=Turn(asyncio.get_running_loop(), handler.turn_over),
             gate=gate,
             settings=settings,
             incarnation=greeting.incarnation,
         )
-        self.counters = self._common.counters
+        self.counters = self.common.counters
         self._server: asyncio.Server | None = None
         self._known: dict[PeerId, Address] = {}
         self._links: dict[PeerId, PeerLink] = {}
@@ -243,7 +244,7 @@ class TcpMemberTransport:
 
     def _accept(self) -> Connection:
         handshake = Handshake.accepting(self._greeting, self._secret, self._judge)
-        return Connection(self, self._common, handshake)
+        return Connection(self, self.common, handshake)
 
     def _dialer(self, id: PeerId, address: Address) -> Dialer:
         return Dialer(
@@ -258,7 +259,7 @@ class TcpMemberTransport:
     def _dial(self, id: PeerId) -> Connection:
         judge = partial(self._judge_dialed, id)
         handshake = Handshake.dialing(self._greeting, self._secret, judge)
-        return Connection(self, self._common, handshake, dialed=id)
+        return Connection(self, self.common, handshake, dialed=id)
 
     def _judge_dialed(self, id: PeerId, greeting: Greeting) -> Refusal | None:
         if greeting.id != id:

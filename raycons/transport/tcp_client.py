@@ -9,11 +9,12 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from raycons.transport.connection import Common, Connection, Deliver
+from raycons.transport.connection import Connection
 from raycons.transport.contract import Address, ClientHandler, Codec, Greeting, PeerId
 from raycons.transport.dialer import Dialer
 from raycons.transport.gate import Gate
 from raycons.transport.greeting import Handshake, Refusal
+from raycons.transport.inlet import Common, Deliver
 from raycons.transport.settings import TransportSettings
 from raycons.transport.turn import Turn
 

@@ -106,10 +106,14 @@ class Harbour:
 
     eventually = staticmethod(eventually)
     codec = PairCodec()
-    secret = SECRET
+    recorder = Recorder
 
     def __init__(self) -> None:
         self._open: list[Callable[[], Awaitable[None]]] = []
+
+    def add(self, close: Callable[[], Awaitable[None]]) -> None:
+        """To be closed when the test is over."""
+        self._open.append(close)
 
     def greeting(self, id: int, incarnation: int = 1, **fields: Any) -> Greeting:
         values = {"cluster": "c", "nonce": 7 * id, "opening": 100 * id + incarnation, **fields}

@@ -1,0 +1,100 @@
+"""The checks between a stream of bytes and the handler that acts on its messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from raycons.transport.contract import PROTOCOL_VERSION, Codec, PeerId, UnknownKind
+from raycons.transport.counters import Counters
+from raycons.transport.gate import Gate
+from raycons.transport.settings import TransportSettings
+from raycons.transport.turn import Turn
+from raycons.transport.wire import FrameParser
+
+Deliver = Callable[[int, Any], None]  # group, message
+
+
+class Common:
+    """What all connections of one transport share."""
+
+    def __init__(
+        self,
+        *,
+        codec: Codec,
+        turn: Turn,
+        gate: Gate,
+        settings: TransportSettings,
+        incarnation: int,
+    ) -> None:
+        self.codec = codec
+        self.turn = turn
+        self.gate = gate
+        self.settings = settings
+        self.incarnation = incarnation  # ours, which frames to us must name; 0 for a client
+        self.counters = Counters()
+        self.loop = asyncio.get_running_loop()
+
+
+class Inlet:
+    """Takes the bytes of one authenticated sender, and hands over the messages that are for us."""
+
+    __slots__ = (
+        "_arrived",
+        "_counters",
+        "_decode",
+        "_deliver",
+        "_gate",
+        "_incarnation",
+        "_parser",
+        "_sender",
+    )
+
+    def __init__(self, common: Common) -> None:
+        self._counters = common.counters
+        self._decode = common.codec.decode
+        self._arrived = common.turn.arrived
+        self._gate = common.gate
+        self._incarnation = common.incarnation
+        self._parser = FrameParser(self._frame, common.settings.max_frame_bytes)
+        self._sender: PeerId = 0
+        self._deliver: Deliver | None = None
+
+    def open(self, sender: PeerId, deliver: Deliver) -> None:
+        """From now on: these bytes are from `sender` (0: a client), and `deliver` takes them."""
+        self._sender = sender
+        self._deliver = deliver
+
+    def shut(self) -> None:
+        """Take nothing more, not even what follows in the bytes being read."""
+        self._deliver = None
+
+    def feed(self, data: bytes) -> None:
+        """Hand over what `data` completes; raises Malformed, after which the sender is done for."""
+        self._counters["bytes_received"] += len(data)
+        self._parser.feed(data)
+
+    def _frame(self, version: int, kind: int, group: int, incarnation: int, body: bytes) -> None:
+        deliver = self._deliver
+        if deliver is None:
+            return
+        counters = self._counters
+        counters["frames_received"] += 1
+        if incarnation != self._incarnation:
+            counters["dropped_incarnation"] += 1
+            return
+        if version != PROTOCOL_VERSION:
+            counters["dropped_version"] += 1
+            return
+        if self._gate.closed and self._gate.drops_from(self._sender):
+            counters["dropped_gate"] += 1
+            return
+        try:
+            message = self._decode(kind, body)
+        except UnknownKind:
+            # A newer peer may say things that this version has no word for: not its fault.
+            counters["dropped_unknown_kind"] += 1
+            return
+        self._arrived()
+        deliver(group, message)
