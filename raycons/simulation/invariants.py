@@ -245,7 +245,9 @@ class Invariants:
                     f"but {durable} is on its disk",
                 )
         elif isinstance(message, Appended):
-            if message.matched > mirror.durable_last:
+            # An answer that waited for the disk while a later term came is like one that was late
+            # on the network: what it spoke of may have been cut since.
+            if message.term == self._terms[id] and message.matched > mirror.durable_last:
                 raise Violation(
                     "acknowledged-is-durable",
                     f"replica {id} acknowledges {message.matched} to {to}, "

@@ -4,6 +4,10 @@ A link is one direction between two endpoints. What the weather does to it: dela
 duplication, reordering. A partition blocks links: what is sent meanwhile is lost (`CUT`), or held
 back and delivered after the healing, as TCP does when a cut is short (`HOLD`).
 
+Between members the weather does more than a transport would: within one connection TCP neither
+repeats nor reorders. Replicas must not care. A client may: it takes a refusal as the answer to the
+one copy of a request that it sent; so its links lose and delay, but do not repeat or reorder.
+
 Connections follow what a member's transport sees. A process that dies is noticed within
 milliseconds, through the connections that end, unless the notice cannot get through; then it comes
 after the healing. A partition alone ends no connection. Frames carry the incarnation of the process
@@ -172,13 +176,13 @@ class Network:
             self.dropped += 1
             return
         arrival = self._world.now + weather.delay_s + random.expovariate(1.0) * weather.jitter_s
-        if not (weather.reordering and random.random() < weather.reordering):
+        between_members = link[0] > 0 and link[1] > 0
+        if not (between_members and weather.reordering and random.random() < weather.reordering):
             last = self._last_arrival.get(link, 0.0)
-            if arrival < last:
-                arrival = last
+            arrival = max(arrival, last)
             self._last_arrival[link] = arrival
         self._world.at(arrival, self._deliver, (link, incarnation, message))
-        if weather.duplication and random.random() < weather.duplication:
+        if between_members and weather.duplication and random.random() < weather.duplication:
             again = arrival + random.expovariate(0.1) * weather.jitter_s
             self._world.at(again, self._deliver, (link, incarnation, message))
 

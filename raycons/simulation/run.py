@@ -34,6 +34,15 @@ from raycons.simulation.world import Violation, World
 RECOVERY_S = 10.0  # within which progress must be back, and again all members be equal
 
 
+class Broken(msgspec.Struct, frozen=True):
+    """An invariant that does not hold, and when that was seen."""
+
+    step: int
+    time_s: float  # virtual
+    invariant: str
+    message: str
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """What one seed came to. `violation` is None where everything held."""
 
@@ -41,7 +50,7 @@ class Outcome(msgspec.Struct, frozen=True):
     events: int
     trace: int  # equal for equal runs
     time_s: float  # virtual
-    violation: dict[str, Any] | None
+    violation: Broken | None
     coverage: dict[str, int]  # how often things happened, so that an idle run is seen as one
     story: list[str]  # the last things that happened, if something broke
 
@@ -123,7 +132,7 @@ class Run:
 
     def execute(self, seconds: float) -> Outcome:
         """Live through `seconds` with faults, then through the recovery."""
-        violation: dict[str, Any] | None = None
+        violation: Broken | None = None
         try:
             for member in self.members.values():
                 member.start()
@@ -134,13 +143,7 @@ class Run:
             self.world.run(seconds)
             self._recover()
         except Violation as broken:
-            violation = {
-                "seed": self.world.seed,
-                "step": broken.step,
-                "time_s": round(broken.time, 6),
-                "invariant": broken.invariant,
-                "message": broken.message,
-            }
+            violation = Broken(broken.step, round(broken.time, 6), broken.invariant, broken.message)
         return Outcome(
             seed=self.world.seed,
             events=self.world.step,

@@ -112,11 +112,11 @@ class World:
         """Remember something for the story of a failed run; formatted only if it is asked for."""
         self._story.append((self.now, self.step, kind, details))
 
-    def story(self, last: int = STORY_LENGTH) -> list[str]:
+    def story(self) -> list[str]:
         """The last things told, one a line."""
         return [
             f"{time:10.6f}  #{step:<7} {kind:<10} {' '.join(str(detail) for detail in details)}"
-            for time, step, kind, details in list(self._story)[-last:]
+            for time, step, kind, details in self._story
         ]
 
 

@@ -1,0 +1,116 @@
+"""`raycons simulate`: many seeds of the virtual world, or one of them again."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from raycons.errors import BadArgument
+from raycons.simulation.campaign import DEFAULT_SECONDS, PROTOCOLS, Campaign, Finding, simulate
+from raycons.simulation.run import Outcome
+
+STORY_LINES = 40
+
+
+@click.command(name="simulate")
+@click.option("--protocol", type=click.Choice(PROTOCOLS), default="raft", show_default=True)
+@click.option("--seeds", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--first-seed", type=int, default=0, show_default=True, help="Where to begin.")
+@click.option("--seed", type=int, default=None, help="Run this one seed, to see it again.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULT_SECONDS,
+    show_default=True,
+    help="Virtual seconds of faults in each seed.",
+)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    protocol: str,
+    seeds: int,
+    first_seed: int,
+    seed: int | None,
+    seconds: float,
+    jobs: int,
+    output: str,
+) -> None:
+    """Run groups in a virtual world full of faults, and check every step.
+
+    Exit code 1 if an invariant broke; the command that replays it is printed with it.
+    """
+    context.exit(run(protocol, seeds, first_seed, seed, seconds, jobs, output))
+
+
+def run(
+    protocol: str,
+    seeds: int,
+    first_seed: int,
+    seed: int | None,
+    seconds: float,
+    jobs: int,
+    output: str,
+) -> int:
+    """Run the campaign and print what it came to; returns the exit code."""
+    if seed is not None:
+        first_seed, seeds = seed, 1
+    try:
+        campaign = _with_progress(protocol, seeds, first_seed, seconds, jobs)
+    except BadArgument as error:
+        raise click.UsageError(str(error)) from error
+    if output == "json":
+        click.echo(msgspec.json.encode(campaign).decode())
+    else:
+        _print_table(campaign)
+    return 1 if campaign.violations else 0
+
+
+def _with_progress(
+    protocol: str, seeds: int, first_seed: int, seconds: float, jobs: int
+) -> Campaign:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"{seeds} seeds of {seconds:g} virtual seconds", total=seeds)
+
+        def advance(outcome: Outcome) -> None:
+            progress.advance(task)
+
+        return simulate(protocol, seeds, first_seed, seconds, jobs, advance)
+
+
+def _print_table(campaign: Campaign) -> None:
+    console = Console()
+    last_seed = campaign.first_seed + campaign.seeds - 1
+    table = Table(title=f"{campaign.protocol}, seeds {campaign.first_seed} to {last_seed}")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    table.add_row("violations", str(len(campaign.violations)))
+    table.add_row("seeds per second", f"{campaign.seeds_per_second:.2f}")
+    table.add_row("events", f"{campaign.events:,}")
+    table.add_row("events per second", f"{campaign.events_per_second:,.0f}")
+    table.add_section()
+    for name, count in campaign.coverage.items():
+        table.add_row(name, f"{count:,}")
+    console.print(table)
+    for finding in campaign.violations:
+        _print_finding(console, finding)
+
+
+def _print_finding(console: Console, finding: Finding) -> None:
+    for line in finding.story[-STORY_LINES:]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"seed {finding.seed}, step {finding.step}, virtual second {finding.time_s}: "
+        f"{finding.invariant}: {finding.message}",
+        style="bold red",
+        markup=False,
+        soft_wrap=True,
+    )
+    console.print(f"replay: {finding.replay}", markup=False, soft_wrap=True)

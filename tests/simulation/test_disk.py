@@ -1,0 +1,130 @@
+"""The disk: what a crash may take, and what it may not."""
+
+from __future__ import annotations
+
+import pytest
+
+from raycons.simulation.disk import Disk
+from raycons.simulation.world import World
+from raycons.store.contract import Batch, Space
+
+SYNC_S = 0.001
+
+
+def disk_of(seed: int) -> tuple[World, Disk]:
+    world = World(seed)
+    return world, Disk(world, world.random("disk"), SYNC_S)
+
+
+def put(disk: Disk, key: bytes, value: bytes) -> None:
+    batch = Batch()
+    batch.put(Space.LOG, key, value)
+    disk.write(batch)
+
+
+def content(disk: Disk) -> dict[bytes, bytes]:
+    return dict(disk.scan(Space.LOG, b"", b"\xff"))
+
+
+def test_what_is_written_is_visible_at_once_and_durable_after_a_sync() -> None:
+    world, disk = disk_of(1)
+    put(disk, b"a", b"1")
+    assert disk.get(Space.LOG, b"a") == b"1"
+    assert disk.batches_durable == 0
+    told: list[int] = []
+    disk.request_sync(7, told.append)
+    assert told == []
+    world.run(1.0)
+    assert told == [7]
+    assert disk.batches_durable == 1
+
+
+def test_a_sync_covers_what_was_written_when_it_began_and_waiting_ones_join() -> None:
+    world, disk = disk_of(1)
+    told: list[tuple[int, int]] = []
+
+    def note(number: int) -> None:
+        told.append((number, disk.batches_durable))
+
+    put(disk, b"a", b"1")
+    disk.request_sync(1, note)
+    put(disk, b"b", b"2")
+    disk.request_sync(2, note)
+    put(disk, b"c", b"3")
+    disk.request_sync(3, note)
+    world.run(1.0)
+    assert told == [(1, 1), (3, 3)]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_crash_keeps_a_prefix_with_all_that_was_durable(seed: int) -> None:
+    world, disk = disk_of(seed)
+    history = [content(disk)]
+    for number in range(20):
+        batch = Batch()
+        batch.put(Space.LOG, b"key-%d" % (number % 4), b"%d" % number)
+        if number % 5 == 3:
+            batch.delete_range(Space.LOG, b"key-0", b"key-2")
+            batch.put(Space.LOG, b"key-1", b"again")
+        if number % 7 == 5:
+            batch.delete(Space.LOG, b"key-3")
+        disk.write(batch)
+        history.append(content(disk))
+        if number == 9:
+            disk.request_sync(1, lambda _: None)
+            world.run(world.now + 1.0)
+    lost = disk.crash()
+    assert 0 <= lost <= 10
+    assert content(disk) == history[20 - lost]
+    assert disk.batches_written == disk.batches_durable == 20 - lost
+
+
+def test_crashes_lose_everything_nothing_and_something_in_between() -> None:
+    def lost(seed: int) -> int:
+        _, disk = disk_of(seed)
+        for number in range(10):
+            put(disk, b"%d" % number, b"")
+        return disk.crash()
+
+    fates = [lost(seed) for seed in range(60)]
+    assert 0 in fates
+    assert 10 in fates
+    assert set(fates) - {0, 10}
+
+
+def test_a_crash_ends_the_running_sync_without_a_word() -> None:
+    world, disk = disk_of(1)
+    told: list[int] = []
+    put(disk, b"a", b"1")
+    disk.request_sync(1, told.append)
+    disk.crash()
+    put(disk, b"b", b"2")
+    disk.request_sync(2, told.append)
+    world.run(1.0)
+    assert told == [2]
+
+
+def test_a_stalled_disk_finishes_once_it_moves_again() -> None:
+    world, disk = disk_of(1)
+    told: list[int] = []
+    disk.stalled = True
+    put(disk, b"a", b"1")
+    disk.request_sync(1, told.append)
+    world.run(2.0)
+    assert told == []
+    disk.stalled = False
+    world.run(2.1)
+    assert told == [1]
+
+
+def test_a_slow_disk_takes_longer() -> None:
+    def duration(slowness: float) -> float:
+        world, disk = disk_of(1)
+        disk.slowness = slowness
+        times: list[float] = []
+        put(disk, b"a", b"1")
+        disk.request_sync(1, lambda _: times.append(world.now))
+        world.run(10.0)
+        return times[0]
+
+    assert duration(50.0) == pytest.approx(50 * duration(1.0))
