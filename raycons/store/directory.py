@@ -140,8 +140,6 @@ def create(
         try:
             _make_database(aside / DATABASE, identity.nonce)
             _write_identity(aside, identity)
-            if path.exists():
-                raise FileExistsError(path)
             os.rename(aside, path)  # fails where another, non-empty directory has come to be
         finally:
             if aside.exists():

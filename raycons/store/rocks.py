@@ -81,7 +81,7 @@ class RocksStore:
                     f"the store in {self.path} is gone (no file CURRENT); "
                     "this replica must be replaced by a new one"
                 )
-            wal.check_tail(self.path)
+            wal.check_logs(self.path)
             cache = Cache(BLOCK_CACHE_BYTES)
             self._db = Rdict(
                 str(self.path),

@@ -1,39 +1,100 @@
-"""Looks at the end of RocksDB's write-ahead log before RocksDB does.
+"""Looks at RocksDB's write-ahead logs before RocksDB does, for two things that it lets pass.
 
-RocksDB takes a last record that claims to be longer than the file for one that a crash cut short,
-and drops it with all that follows in its block. A flipped bit in the length of an earlier, synced
-record looks just the same. The difference: behind a cut there is nothing, behind a damage whole
-records follow. Finding one is reason to refuse the store.
+A damaged length. RocksDB takes a last record that claims to be longer than the file for one that a
+crash cut short, and drops it with all that follows in its block. A flipped bit in the length of an
+earlier, synced record looks just the same. The difference: behind a cut there is nothing, behind a
+damage whole records follow. Known limit: damage to the length of the very last record cannot be
+told from a cut.
+
+A gap between two logs. A log is closed when its table in memory is full, and the next one begins;
+nothing is synced at that moment. When the machine then dies, the end of the older log may be lost
+and the younger one not, and RocksDB replays both: batches would be missing in the middle. But every
+batch carries the number of its first write, so the younger must go on where the older ends.
 
 The format (RocksDB wiki, "Write Ahead Log File Format"): blocks of 32 KiB; a record is a masked
-CRC-32C (4 bytes, little endian), a length (2 bytes), a type (1 byte: 1 for a full record, 2 for the
-first part of one that goes on in the next block), then the data; the checksum covers type and data.
-
-Known limit: damage to the length of the very last record cannot be told from a cut.
+CRC-32C (4 bytes, little endian), a length (2 bytes), a type (1 byte), then the data; the checksum
+covers type and data. A batch is one full record, or a first, middles and a last in blocks that
+follow each other. Its data begin with its sequence number (8 bytes) and its count (4 bytes).
 """
 
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 from raycons.errors import StoreCorrupt
 
 BLOCK_BYTES = 32 * 1024
 HEADER = struct.Struct("<IHB")
-FULL, FIRST = 1, 2
-BATCH_HEADER_BYTES = 12  # a batch begins with an 8 byte sequence number and a 4 byte count
+BATCH_HEADER = struct.Struct("<QI")  # number of the first write, and how many there are
+FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
-def check_tail(directory: Path) -> None:
-    """Raise StoreCorrupt, naming the file, where whole records follow an unfinished one."""
-    for log in sorted(directory.glob("*.log")):
+def check_logs(directory: Path) -> None:
+    """Raise StoreCorrupt, naming the file, for a damage to a log that RocksDB lets pass."""
+    logs = sorted(log for log in directory.glob("*.log") if log.stat().st_size > 0)
+    for log in logs:
         lost_at = _records_behind_a_cut(log)
         if lost_at is not None:
             raise StoreCorrupt(
                 f"the log {log} is damaged: a record is unfinished, yet whole records follow it at "
                 f"byte {lost_at}; this replica must not serve again: replace it by a new one"
             )
+    for older, younger in pairwise(logs):
+        expected, begins = _next_sequence(older), _first_sequence(younger)
+        if begins is not None and begins != expected:
+            raise StoreCorrupt(
+                f"the end of the log {older} is lost: {younger} begins with write {begins} instead "
+                f"of {expected}; this replica must not serve again: replace it by a new one"
+            )
+
+
+def _first_sequence(log: Path) -> int | None:
+    """The number of the first write in the log, or None where it holds no whole record."""
+    with log.open("rb") as file:
+        start = file.read(HEADER.size + BATCH_HEADER.size)
+    if len(start) < HEADER.size + BATCH_HEADER.size:
+        return None
+    sequence: int = BATCH_HEADER.unpack_from(start, HEADER.size)[0]
+    return sequence
+
+
+def _next_sequence(log: Path) -> int | None:
+    """The number that the write after the log's last has, or None where the log ends unfinished."""
+    size = log.stat().st_size
+    block_start = (size - 1) // BLOCK_BYTES * BLOCK_BYTES
+    with log.open("rb") as file:
+        while block_start >= 0:  # back to the block in which the last batch begins
+            file.seek(block_start)
+            found, following = _last_batch(file.read(size - block_start))
+            if found or following is None:
+                return following
+            block_start -= BLOCK_BYTES
+    return None
+
+
+def _last_batch(raw: bytes) -> tuple[bool, int | None]:
+    """Whether a batch begins in `raw`, and what number follows the last; None: it is unfinished."""
+    position, found, following, open_batch = 0, False, 0, False
+    while position < len(raw):
+        left = BLOCK_BYTES - position % BLOCK_BYTES
+        if left < HEADER.size:  # too short for a header: filled with zeros
+            position += left
+            continue
+        if position + HEADER.size > len(raw):
+            return found, None
+        _, length, kind = HEADER.unpack_from(raw, position)
+        if kind == 0 and length == 0:
+            break
+        start, position = position + HEADER.size, position + HEADER.size + length
+        if position > len(raw):
+            return found, None
+        if kind in (FULL, FIRST):
+            sequence, count = BATCH_HEADER.unpack_from(raw, start)
+            found, following = True, sequence + count
+        open_batch = kind in (FIRST, MIDDLE)
+    return found, None if open_batch else following
 
 
 def _records_behind_a_cut(log: Path) -> int | None:
@@ -61,14 +122,14 @@ def _whole_record(block: bytes, position: int) -> int | None:
 
     The damage can shift the reading by any number of bytes, so every offset is tried.
     """
-    for start in range(position, len(block) - HEADER.size - BATCH_HEADER_BYTES + 1):
+    for start in range(position, len(block) - HEADER.size - BATCH_HEADER.size + 1):
         if block[start + 6] not in (FULL, FIRST):
             continue
         if block[start + 13] or block[start + 14]:
             continue  # no store lives long enough to count 2**48 writes
         checksum, length, _ = HEADER.unpack_from(block, start)
         end = start + HEADER.size + length
-        if length < BATCH_HEADER_BYTES or end > len(block):
+        if length < BATCH_HEADER.size or end > len(block):
             continue
         if _masked(_crc32c(block[start + 6 : end])) == checksum:
             return start

@@ -117,6 +117,47 @@ def test_a_torn_tail_is_dropped_and_the_rest_kept(tmp_path: Path, cut_bytes: int
     assert surviving(tmp_path / "db") == whole
 
 
+def leave_two_logs(path: Path) -> list[Path]:
+    """A store whose log was continued in a second file, with nothing yet in tables but LOG's."""
+    script = """
+        import os, sys
+        from raycons.store.contract import Batch, Space
+        from raycons.store.rocks import RocksStore
+        store = RocksStore(sys.argv[1])
+        number = 0
+        while len([name for name in os.listdir(sys.argv[1]) if name.endswith(".log")]) < 2:
+            batch = Batch()
+            batch.put(Space.LOG, b"%06d" % number, bytes(50_000))
+            batch.put(Space.CURRENT, b"%06d" % number, b"%d" % number)
+            batch.put(Space.CURRENT, b"applied", b"%d" % number)
+            store.write(batch)
+            number += 1
+        for more in range(3):
+            store.write(batch)
+        os._exit(0)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script), str(path)], check=True)
+    return sorted(path.glob("*.log"))
+
+
+def test_a_second_log_goes_on_where_the_first_ends(tmp_path: Path) -> None:
+    leave_two_logs(tmp_path / "db")
+    store = RocksStore(tmp_path / "db")
+    entries = [key for key, _ in store.scan(Space.LOG, b"", LAST)]
+    assert [key for key, _ in store.scan(Space.CURRENT, b"0", b"a")] == entries
+    store.close()
+
+
+@pytest.mark.parametrize("cut_bytes", [1, 200, 50_000, 120_000, 32 * 1024 * 40])
+def test_a_gap_between_two_logs_is_refused(tmp_path: Path, cut_bytes: int) -> None:
+    """RocksDB alone opens this with batches missing in the middle."""
+    older, _ = leave_two_logs(tmp_path / "db")
+    with older.open("r+b") as file:
+        file.truncate(older.stat().st_size - cut_bytes)
+    with pytest.raises(StoreCorrupt, match=f"the end of the log {older} is lost"):
+        RocksStore(tmp_path / "db")
+
+
 def test_zeros_behind_the_log_are_space_never_written(tmp_path: Path) -> None:
     log = run_and_leave(tmp_path / "db")
     with log.open("ab") as file:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from raycons.errors import StoreCorrupt, StoreError, StoreFull, StoreLocked, StoreReadOnly
-from raycons.store.contract import Batch, Space
+from raycons.store.contract import Space
 from raycons.store.failures import store_error
 from raycons.store.rocks import RocksStore
 
