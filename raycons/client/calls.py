@@ -1,0 +1,235 @@
+"""What is sent and awaits an answer, and the operations that ride in it.
+
+An operation is always in one of two places, and the place tells what is certain about it:
+
+- in the queue, or in a frame whose attempts were all definitely refused: it had no effect;
+- in a frame with an attempt that was not refused (`unresolved` > 0): nobody knows, until an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from raycons.client.session import Session
+from raycons.client.settings import ClientSettings
+from raycons.machines.kv.commands import Delete, Put, Range, Swap, Txn
+from raycons.machines.sessions import Close, Do, KeepAlive, Open, SessionCommand
+from raycons.member.protocol import Action, Inspect, Manage, Read, ReadLevel, Submit
+from raycons.transport.contract import PeerId
+
+RequestId = int
+Done = Callable[[Any], None]  # gets the result, or the exception that the operation ends with
+
+_encode = msgspec.msgpack.Encoder().encode
+_OVERHEAD_BYTES = 16  # an operation's tag, lengths and array header, rounded up
+
+
+class Pending:
+    """An operation under way: the ticket that `ClientCore.cancel` takes."""
+
+    __slots__ = ("bucket", "call", "deadline", "done", "operation", "size_bytes")
+
+    def __init__(self, operation: Any, size_bytes: int, deadline: float, done: Done) -> None:
+        self.operation = operation
+        self.size_bytes = size_bytes
+        self.deadline = deadline
+        self.done: Done | None = done  # None: it ended
+        self.call: Call | None = None  # None: in a queue
+        self.bucket = 0  # see Deadlines.add
+
+
+def operation_bytes(operation: Any) -> int:
+    """About how long the operation is in a frame, from above; in bytes."""
+    match operation:
+        case Put(key, value):
+            return len(key) + len(value) + _OVERHEAD_BYTES
+        case Range(key, end) | Delete(key, end):
+            return len(key) + len(end or b"") + 2 * _OVERHEAD_BYTES
+        case Swap(key, expect, value):
+            return len(key) + len(expect or b"") + len(value) + _OVERHEAD_BYTES
+        case Txn(compares, then, otherwise):
+            operands = (c.operand for c in compares)
+            return (
+                sum(len(c.key) + 2 * _OVERHEAD_BYTES for c in compares)
+                + sum(len(operand) for operand in operands if isinstance(operand, bytes))
+                + sum(operation_bytes(inner) for inner in (*then, *otherwise))
+                + _OVERHEAD_BYTES
+            )
+        case _:
+            return _OVERHEAD_BYTES
+
+
+class Call:
+    """Something sent to a member, again and byte for byte the same, until it is answered."""
+
+    __slots__ = (
+        "attempts",
+        "bucket",
+        "latest",
+        "live",
+        "member",
+        "not_before",
+        "operations",
+        "requests",
+        "unresolved",
+        "wait_s",
+    )
+
+    def __init__(self, operations: list[Pending], settings: ClientSettings) -> None:
+        self.operations = operations
+        self.live = len(operations)  # how many of them still have a caller who waits
+        self.requests: dict[RequestId, PeerId] = {}  # attempts that may yet be answered
+        self.latest: RequestId = 0  # the attempt that decides when another one is due
+        self.attempts = 0
+        self.unresolved = 0  # attempts that were not definitely refused
+        self.wait_s = settings.attempt_timeout_s  # patience with the present attempt
+        self.bucket = 0  # see Deadlines.add
+        self.member: PeerId | None = None  # None: the leader; 0: anyone; else that member
+        self.not_before = 0.0  # when the next attempt may leave; for the leader, Routing knows
+        for pending in operations:
+            pending.call = self
+
+    def message(self, request: RequestId) -> msgspec.Struct:
+        """The message of one attempt."""
+        raise NotImplementedError
+
+    def repeatable(self) -> bool:
+        """Whether another attempt may follow one whose outcome is unknown."""
+        return True
+
+    def impatient(self) -> bool:
+        """Whether silence alone is a reason for another attempt."""
+        return True
+
+
+class Command(Call):
+    """A command for the log: the payload is made once and kept by every retry."""
+
+    __slots__ = ("_machine", "payload")
+
+    def __init__(
+        self, operations: list[Pending], command: SessionCommand, settings: ClientSettings
+    ) -> None:
+        super().__init__(operations, settings)
+        self._machine = settings.machine
+        self.payload = _encode(command)
+
+    def message(self, request: RequestId) -> Submit:
+        """See Call."""
+        return Submit(request, self._machine, self.payload)
+
+
+class Opening(Command):
+    """Registers a session; the nonce lets a retry find the session that an earlier attempt made."""
+
+    __slots__ = ()
+
+    def __init__(self, nonce: bytes, settings: ClientSettings) -> None:
+        super().__init__([], Open(nonce, settings.session_ttl_s), settings)
+
+
+class Renewal(Command):
+    """Keeps an idle session alive."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, session: Session, settings: ClientSettings) -> None:
+        super().__init__([], KeepAlive(session.id, session.acknowledged), settings)
+        self.session = session
+
+
+class Ending(Command):
+    """Ends a session; nobody waits for the answer."""
+
+    __slots__ = ()
+
+    def __init__(self, session: Session, settings: ClientSettings) -> None:
+        super().__init__([], Close(session.id), settings)
+
+
+class Frame(Command):
+    """Operations that became one command of the session."""
+
+    __slots__ = ("number", "session")
+
+    def __init__(
+        self, operations: list[Pending], session: Session, settings: ClientSettings
+    ) -> None:
+        self.session = session
+        self.number = session.take_number()
+        body = msgspec.Raw(_encode([pending.operation for pending in operations]))
+        command = Do(session.id, self.number, session.acknowledged, body)
+        super().__init__(operations, command, settings)
+
+
+class Queries(Call):
+    """Ranges that are asked together; asking again is always safe."""
+
+    __slots__ = ("_machine", "level", "payload")
+
+    def __init__(
+        self, operations: list[Pending], level: ReadLevel, settings: ClientSettings
+    ) -> None:
+        super().__init__(operations, settings)
+        self._machine = settings.machine
+        self.level = level
+        self.member = None if level is ReadLevel.LINEARIZABLE else 0
+        self.payload = _encode([pending.operation for pending in operations])
+
+    def message(self, request: RequestId) -> Read:
+        """See Call."""
+        return Read(request, self._machine, self.level, self.payload)
+
+    def halves(self, settings: ClientSettings) -> list[Queries]:
+        """The same in smaller pieces: the answer to many ranges may have been too large to send."""
+        live = [pending for pending in self.operations if pending.done is not None]
+        middle = len(live) // 2
+        halves = [Queries(part, self.level, settings) for part in (live[:middle], live[middle:])]
+        for half in halves:
+            half.wait_s = self.wait_s
+        return halves
+
+
+class Management(Call):
+    """A change of the group; without a session, so not repeated once its outcome is unknown."""
+
+    __slots__ = ("_action", "_based_on")
+
+    def __init__(
+        self, pending: Pending, action: Action, based_on: int, settings: ClientSettings
+    ) -> None:
+        super().__init__([pending], settings)
+        self._action = action
+        self._based_on = based_on
+
+    def message(self, request: RequestId) -> Manage:
+        """See Call."""
+        return Manage(request, self._based_on, self._action)
+
+    def repeatable(self) -> bool:
+        """See Call."""
+        return self.unresolved == 0
+
+
+class Inspection(Call):
+    """A question about a member's status."""
+
+    __slots__ = ("_digest",)
+
+    def __init__(
+        self, pending: Pending, member: PeerId | None, digest: bool, settings: ClientSettings
+    ) -> None:
+        super().__init__([pending], settings)
+        self.member = member
+        self._digest = digest
+
+    def message(self, request: RequestId) -> Inspect:
+        """See Call."""
+        return Inspect(request, self._digest)
+
+    def impatient(self) -> bool:
+        """See Call. A digest reads the whole state: asking twice only makes it slower."""
+        return not self._digest

@@ -1,0 +1,541 @@
+"""The client without clock, tasks or I/O: finds the leader, batches, retries, and names outcomes.
+
+Rules of this file
+- Events are method calls with `now`, in seconds of a clock that counts suspension. After one or
+  several events, and at the latest when the turn of the loop ends, call `end_of_turn(now)`: it
+  gives what is to be carried out (`Transmit`, `Know`). `submit` and `read` only gather, so that
+  what one turn asks leaves in one frame.
+- Call `tick(now)` when `next_deadline()` comes due, and `end_of_turn` after it. The deadline can
+  move with any event, so ask again after each turn.
+- An operation ends exactly once, with a call of its `done(result or exception)`, unless it was
+  cancelled. `done` may call `submit` and `read`, nothing else. Results are those of
+  `raycons.machines.kv.commands`, where `Failed` is a result; `Lagging` for stale reads; `Managed`
+  and `Inspected` for the rest. Exceptions are those of `raycons.errors`.
+- Every operation has its own deadline, and none has its own timer (see `deadlines`).
+- Randomness is injected: the same events with the same `Random` give the same outputs.
+- Single-threaded: no two calls overlap.
+
+How exactly-once comes about: operations become frames, a frame becomes command number n of the
+session, and every retry repeats number and bytes, so that the group can tell it from a new command.
+What an error says about the outcome is decided in `outcome`, from the count of attempts that were
+not definitely refused.
+
+Known limits: operations that are under way at the same time have no order among each other; a
+change of the group's members has no session, and ends as unknown when contact is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any, NamedTuple
+
+import msgspec
+
+from raycons import errors
+from raycons.client import outcome
+from raycons.client.attempts import Attempts
+from raycons.client.calls import (
+    Call,
+    Done,
+    Ending,
+    Frame,
+    Inspection,
+    Management,
+    Opening,
+    Pending,
+    Queries,
+    Renewal,
+)
+from raycons.client.gathering import Gathering, Queue
+from raycons.client.routing import NOBODY, Routing
+from raycons.client.session import Session
+from raycons.client.settings import ClientSettings
+from raycons.machines.kv import commands
+from raycons.machines.sessions import commands as sessions
+from raycons.member.protocol import (
+    Action,
+    Answer,
+    Code,
+    Inspected,
+    Leader,
+    Managed,
+    ReadLevel,
+    Refused,
+)
+from raycons.transport.contract import Address, PeerId
+
+
+class Transmit(NamedTuple):
+    """Send the message to the member."""
+
+    member: PeerId
+    message: msgspec.Struct
+
+
+class Know(NamedTuple):
+    """Keep connections to these members."""
+
+    addresses: Mapping[PeerId, Address]
+
+
+Output = Transmit | Know
+
+
+class Lagging(NamedTuple):
+    """A stale read's result, and for how long at most its member had not heard from a leader."""
+
+    result: commands.Result
+    lag_s: float
+
+
+_decode_answer = msgspec.msgpack.Decoder(sessions.SessionAnswer).decode
+_decode_results = msgspec.msgpack.Decoder(commands.Results).decode
+
+
+class ClientCore:
+    """One client of one group; see the rules at the head of this file."""
+
+    def __init__(self, random: Random, settings: ClientSettings, now: float) -> None:
+        self.routing = Routing(random, settings)
+        self._random = random
+        self._settings = settings
+        self._now = now
+        self._closed = False
+        self._outputs: list[Output] = []
+
+        # From left to right: gathered, formed into calls that wait to be sent, sent.
+        self._gathering = Gathering(settings)
+        self._operations: Queue = {}
+        self._queries: dict[ReadLevel, Queue] = {level: {} for level in ReadLevel}
+        self._for_leader: dict[Call, None] = {}
+        self._for_others: dict[Call, None] = {}  # for anyone, or for one named member
+        self._attempts = Attempts(settings)
+
+        self._session: Session | None = None
+        self._opening: Opening | None = None
+        self._renewal: Renewal | None = None
+        self._last_refusal: Refused | None = None  # since the last answer
+
+    @property
+    def in_flight(self) -> int:
+        """How many operations have not ended."""
+        return self._gathering.operations
+
+    # --- what callers ask -------------------------------------------------------------------------
+
+    def submit(self, operation: commands.Operation, deadline: float, done: Done) -> Pending:
+        """Have `operation` carried out once.
+
+        Raises:
+            Overloaded: a bound of this client is reached; nothing was done.
+            Closed: the client was closed.
+        """
+        pending = self._admit(operation, deadline, done)
+        self._operations[pending] = None
+        return pending
+
+    def read(self, query: commands.Range, level: ReadLevel, deadline: float, done: Done) -> Pending:
+        """Ask `query`, as often as it takes; raises as `submit` does."""
+        pending = self._admit(query, deadline, done)
+        self._queries[level][pending] = None
+        return pending
+
+    def manage(self, action: Action, based_on: int, deadline: float, done: Done) -> Pending:
+        """Change the group, from the configuration with index `based_on`; raises as `submit`."""
+        pending = self._admit(action, deadline, done)
+        self._make_wait(Management(pending, action, based_on, self._settings))
+        return pending
+
+    def inspect(self, member: PeerId | None, digest: bool, deadline: float, done: Done) -> Pending:
+        """Ask `member` (None: the leader; 0: anyone) for its status; raises as `submit`."""
+        pending = self._admit(None, deadline, done)
+        self._make_wait(Inspection(pending, member, digest, self._settings))
+        return pending
+
+    def cancel(self, pending: Pending) -> None:
+        """Nobody waits for this operation any more: it is not told whether it takes effect."""
+        if self._gathering.withdraw(pending) is not None:
+            self._leave(pending)
+
+    # --- what the world tells ---------------------------------------------------------------------
+
+    def know(self, addresses: Mapping[PeerId, Address], now: float) -> None:
+        """These are the members, as found from outside (start, rediscovery)."""
+        for member in [member for member in self.routing.connected if member not in addresses]:
+            self.lost(member, now)  # the transport lets go of it, and says nothing
+        self.routing.know(addresses)
+        self._outputs.append(Know(self.routing.addresses))
+
+    def connected(self, member: PeerId, now: float) -> None:
+        """`member` can be sent to."""
+        self._now = now
+        self.routing.connect(member)
+
+    def lost(self, member: PeerId, now: float) -> None:
+        """The connection to `member` ended: no attempt sent over it will be answered."""
+        self._now = now
+        self.routing.lose(member)
+        for call in self._attempts.lost(member):
+            self._try_again(call)
+
+    def received(self, member: PeerId, message: Any, now: float) -> None:
+        """A message from `member`; what belongs to no attempt that matters is ignored."""
+        self._now = now
+        self.routing.heard(member)
+        match message:
+            case Answer():
+                self._answered(member, message)
+            case Refused():
+                self._refused(member, message)
+            case Leader():
+                self._learn(member, message)
+            case Managed() | Inspected():
+                call = self._attempts.find(message.request)
+                if call is not None:
+                    self._conclude(call, (message,))
+            case _:
+                pass  # from a newer member; nothing here depends on it
+
+    def tick(self, now: float) -> None:
+        """A deadline came due, or may have."""
+        self._now = now
+        for pending in self._gathering.expired(now):
+            reading = self._harmless(pending)
+            error = outcome.late(
+                pending.call, reading, self._last_refusal, [*self.routing.connected]
+            )
+            done = self._gathering.withdraw(pending)
+            if done is not None:
+                self._leave(pending)
+                done(error)
+        for call in self._attempts.silent(now):
+            self._lose_patience(call)
+        if self._session is not None and self._session.keep_alive_due <= now:
+            self._renew(self._session)
+
+    def next_deadline(self) -> float:
+        """When to call `tick` next, if nothing else happens before; infinity: never."""
+        due = min(self._gathering.next_deadline(), self._attempts.next_deadline())
+        if self._session is not None and self._renewal is None:
+            due = min(due, self._session.keep_alive_due)
+        if self._has_work() and self.routing.has_someone_to_ask:
+            # What still waits after a turn was held back.
+            due = min(due, max(self.routing.held_until, self._now))
+        for call in self._for_others:
+            if self._destination(call) != NOBODY:
+                due = min(due, call.not_before)
+        return due
+
+    def end_of_turn(self, now: float) -> list[Output]:
+        """Send all that can be sent; gives what is to be carried out, in order."""
+        self._now = now
+        if self._for_others or self._queries[ReadLevel.STALE]:
+            self._send_to_others()
+        if now >= self.routing.held_until and self._has_work():
+            if self.routing.reachable_leader != NOBODY:
+                self._send_to_leader(self.routing.reachable_leader)
+            else:
+                self._ask_around()
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    def close(self, now: float) -> list[Output]:
+        """End every operation and the session; later calls raise Closed."""
+        self._now = now
+        self._closed = True
+        calls = [*self._for_leader, *self._for_others, *self._attempts.all()]
+        open_operations = [*self._operations, *(p for q in self._queries.values() for p in q)]
+        open_operations += [pending for call in calls for pending in call.operations]
+        for call in calls:
+            self._attempts.forget(call)
+        for queue in (self._operations, *self._queries.values()):
+            queue.clear()
+        self._for_leader.clear()
+        self._for_others.clear()
+        for pending in open_operations:
+            error = outcome.closed(pending.call, self._harmless(pending))
+            self._gathering.finish(pending, error)
+        if self._session is not None and self.routing.reachable_leader != NOBODY:
+            ending = Ending(self._session, self._settings)
+            message = self._attempts.begin(ending, self.routing.reachable_leader, now)
+            self._outputs.append(Transmit(self.routing.reachable_leader, message))
+            self._attempts.forget(ending)
+        self._session = self._opening = self._renewal = None
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    # --- operations that leave --------------------------------------------------------------------
+
+    def _admit(self, operation: Any, deadline: float, done: Done) -> Pending:
+        if self._closed:
+            raise errors.Closed("the handle is closed; nothing was sent; connect anew")
+        return self._gathering.admit(operation, deadline, done)
+
+    def _harmless(self, pending: Pending) -> bool:
+        """Whether the operation changes nothing, so that its outcome is never in doubt."""
+        return isinstance(pending.operation, commands.Range) or isinstance(pending.call, Inspection)
+
+    def _leave(self, pending: Pending) -> None:
+        """Take a withdrawn operation out of where it is."""
+        call = pending.call
+        if call is None:
+            for queue in (self._operations, *self._queries.values()):
+                queue.pop(pending, None)
+            return
+        call.live -= 1
+        if call.live == 0:
+            self._drop(call)
+        elif isinstance(call, Frame) and call.unresolved == 0:
+            # The caller is told "not applied": the frame must not be sent with it again.
+            self._dissolve(call)
+
+    def _drop(self, call: Call) -> None:
+        """Nothing more is to be done for `call`."""
+        self._attempts.forget(call)
+        self._for_leader.pop(call, None)
+        self._for_others.pop(call, None)
+        if isinstance(call, Frame):
+            call.session.settle(call.number)
+
+    def _dissolve(self, frame: Frame) -> None:
+        """Certainly not applied: give up the number, put the operations back into the queue."""
+        self._drop(frame)
+        for pending in frame.operations:
+            if pending.done is not None:
+                pending.call = None
+                self._operations[pending] = None
+
+    def _conclude(self, call: Call, results: Sequence[Any]) -> None:
+        """`call` was answered: hand each operation its result."""
+        self._drop(call)
+        if len(results) != len(call.operations):
+            # One Failed stands for a whole frame that the machine could not read.
+            alone = results[0] if len(results) == 1 else outcome.unreadable(call)
+            results = [alone] * len(call.operations)
+        finish = self._gathering.finish
+        for pending, result in zip(call.operations, results, strict=True):
+            finish(pending, result)
+
+    def _fail(self, call: Call, error: Exception) -> None:
+        if call is self._opening:
+            self._opening = None
+            self.routing.hold(self._now)
+        if self._renewal is not None and call is self._renewal:
+            self._renewal.session.refreshed(self._now)  # not before the next one is due
+            self._renewal = None
+        self._conclude(call, [error] * len(call.operations))
+
+    # --- sending ----------------------------------------------------------------------------------
+
+    def _has_work(self) -> bool:
+        """Whether something waits to be sent to a leader."""
+        if self._for_leader or self._queries[ReadLevel.LINEARIZABLE]:
+            return True
+        session_under_way = self._session is None and self._opening is not None
+        return bool(self._operations) and not session_under_way
+
+    def _send_to_leader(self, leader: PeerId) -> None:
+        if self._operations:
+            self._form_frames(len(self._operations))
+        if self._queries[ReadLevel.LINEARIZABLE]:
+            self._form_queries(ReadLevel.LINEARIZABLE)
+        calls, self._for_leader = self._for_leader, {}
+        for call in calls:
+            self._transmit(call, leader)
+
+    def _ask_around(self) -> None:
+        """Find the leader with one call that has to be sent anyway; the rest waits for the news."""
+        member = self.routing.next_to_ask()
+        if member == NOBODY:
+            return
+        if not self._for_leader and self._operations:
+            self._form_frames(1)
+        if not self._for_leader:
+            self._form_queries(ReadLevel.LINEARIZABLE)
+        call = next(iter(self._for_leader))
+        del self._for_leader[call]
+        self._transmit(call, member)
+        self.routing.hold(self._now)
+
+    def _send_to_others(self) -> None:
+        self._form_queries(ReadLevel.STALE)
+        for call in [*self._for_others]:
+            member = self._destination(call)
+            if member != NOBODY and self._now >= call.not_before:
+                del self._for_others[call]
+                self._transmit(call, member)
+
+    def _destination(self, call: Call) -> PeerId:
+        """Where a call that is not for the leader goes now; NOBODY: it waits for a connection."""
+        member = call.member or self.routing.anyone(call.attempts)
+        return member if member in self.routing.connected else NOBODY
+
+    def _form_frames(self, at_most: int) -> None:
+        """Turn the queue into frames of the session, or begin with the session itself."""
+        if self._session is not None:
+            for operations in self._gathering.batches(self._operations, at_most):
+                self._for_leader[Frame(operations, self._session, self._settings)] = None
+        elif self._opening is None:
+            nonce = self._random.getrandbits(128).to_bytes(16, "big")
+            self._opening = Opening(nonce, self._settings)
+            self._for_leader[self._opening] = None
+
+    def _form_queries(self, level: ReadLevel) -> None:
+        queue = self._queries[level]
+        for operations in self._gathering.batches(queue, len(queue)):
+            self._make_wait(Queries(operations, level, self._settings))
+
+    def _transmit(self, call: Call, member: PeerId) -> None:
+        self._outputs.append(Transmit(member, self._attempts.begin(call, member, self._now)))
+
+    def _make_wait(self, call: Call) -> None:
+        (self._for_leader if call.member is None else self._for_others)[call] = None
+
+    def _renew(self, session: Session) -> None:
+        """Tell the group that the session lives, and which answers it may forget."""
+        if self._renewal is None:
+            self._renewal = Renewal(session, self._settings)
+            self._make_wait(self._renewal)
+
+    # --- attempts that came to nothing ------------------------------------------------------------
+
+    def _try_again(self, call: Call) -> None:
+        """Have `call` wait for another attempt, unless one is still under way or of no use."""
+        if call.latest in call.requests:
+            return
+        if not call.repeatable():
+            self._fail(call, outcome.unknown_change())
+        elif isinstance(call, Frame) and call.session.ended:
+            self._end_with_session(call)
+        else:
+            self._make_wait(call)
+
+    def _lose_patience(self, call: Call) -> None:
+        """Silence on a connection that looks alive: request or answer may have been dropped."""
+        if not call.repeatable() or not call.impatient():
+            return  # its deadline, or a lost connection, ends it
+        if call.member is None:
+            for member in call.requests.values():
+                self.routing.doubt(member)
+        if isinstance(call, Frame) and call.session.ended:
+            self._end_with_session(call)
+        elif isinstance(call, Queries) and call.live > 1:
+            self._drop(call)
+            for half in call.halves(self._settings):
+                self._make_wait(half)
+        else:
+            self._make_wait(call)  # earlier attempts stay known: a late answer is as good as any
+
+    # --- messages ---------------------------------------------------------------------------------
+
+    def _learn(self, member: PeerId, news: Leader) -> None:
+        known = self.routing.addresses
+        changed = self.routing.learn(member, news)
+        if self.routing.addresses != known:
+            self._outputs.append(Know(self.routing.addresses))
+        if not changed or self.routing.leader == NOBODY:
+            return
+        # What another member holds goes to the new leader now, not when patience ends: the old one
+        # may be paused or cut off, and the session keeps a repetition from counting twice.
+        for call in self._attempts.all():
+            elsewhere = self.routing.leader not in call.requests.values()
+            if call.member is None and elsewhere and call.repeatable():
+                self._make_wait(call)
+
+    def _refused(self, member: PeerId, refusal: Refused) -> None:
+        call = self._attempts.find(refusal.request)
+        if call is None:
+            return
+        if refusal.code == Code.LEADERSHIP_LOST:
+            self._attempts.abandon(refusal.request)
+        else:
+            self._attempts.refuse(refusal.request)
+        self._last_refusal = refusal
+        if refusal.code not in outcome.PASSING:
+            self._fail(call, outcome.broken_rule(call, refusal))
+            return
+        if call.member is not None:
+            call.not_before = self._now + self.routing.pause_s(call.attempts)
+        elif refusal.code in (Code.OVERLOADED, Code.UNAVAILABLE):
+            self.routing.pushed_back(member, self._now)
+        else:
+            self.routing.redirect(member, refusal.leader, self._now)
+        self._try_again(call)
+
+    def _answered(self, member: PeerId, answer: Answer) -> None:
+        call = self._attempts.find(answer.request)
+        if call is None:
+            return
+        self._last_refusal = None
+        if call.member is None:
+            self.routing.served(member)
+        try:
+            match call:
+                case Queries(level=ReadLevel.STALE):
+                    results = _decode_results(answer.body)
+                    self._conclude(call, [Lagging(result, answer.lag_s) for result in results])
+                case Queries():
+                    self._conclude(call, _decode_results(answer.body))
+                case Frame() | Opening() | Renewal():
+                    self._session_answered(call, member, answer)
+                case _:
+                    self._fail(call, outcome.unreadable(call))
+        except msgspec.DecodeError:
+            self._fail(call, outcome.unreadable(call))
+
+    # --- the session ------------------------------------------------------------------------------
+
+    def _session_answered(
+        self, call: Frame | Opening | Renewal, member: PeerId, answer: Answer
+    ) -> None:
+        match call, _decode_answer(answer.body):
+            case Frame(), sessions.Done(body):
+                results = _decode_results(body)
+                call.session.refreshed(self._now)
+                self._conclude(call, results)
+            case Opening(), sessions.Opened() as opened:
+                self._opening = None
+                self._session = Session(opened, self._now)
+                self._drop(call)
+            case Renewal(), sessions.Alive():
+                self._renewal = None
+                call.session.refreshed(self._now)
+                self._drop(call)
+            case Frame(), sessions.UnknownSession():
+                self._attempts.refuse(answer.request)  # this attempt certainly did nothing
+                self._session_ended(call.session)
+                self._try_again(call)
+            case Renewal(), sessions.UnknownSession():
+                self._session_ended(call.session)
+            case _, sessions.Crowded(message):
+                refusal = Refused(answer.request, Code.OVERLOADED, NOBODY, message)
+                self._refused(member, refusal)
+                if isinstance(call, Frame) and not call.session.ended:
+                    self._renew(call.session)  # its mark makes room
+            case _, sessions.Invalid(message):
+                self._refused(member, Refused(answer.request, Code.INVALID, NOBODY, message))
+            case _:
+                self._fail(call, outcome.unreadable(call))
+
+    def _session_ended(self, session: Session) -> None:
+        """The group does not know `session`: end or move what belongs to it.
+
+        Frames with an attempt under way wait for its answer, which tells what is certain of them.
+        """
+        session.ended = True
+        if self._session is session:
+            self._session = None
+        if self._renewal is not None and self._renewal.session is session:
+            self._drop(self._renewal)
+            self._renewal = None
+        for call in [*self._for_leader]:
+            if isinstance(call, Frame) and call.session is session:
+                self._end_with_session(call)
+
+    def _end_with_session(self, frame: Frame) -> None:
+        """Another attempt is of no use: the session that it names is gone."""
+        if frame.unresolved == 0:
+            self._dissolve(frame)
+        else:
+            self._fail(frame, outcome.session_expired())

@@ -1,0 +1,289 @@
+"""The client core on asyncio: one timer, one flush a turn, a future per operation."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from raycons import errors
+from raycons.client import outcome
+from raycons.client.calls import Pending
+from raycons.client.core import ClientCore, Know, Lagging, Output, Transmit
+from raycons.client.settings import ClientSettings
+from raycons.machines.kv import commands
+from raycons.member.protocol import Action, Inspected, Managed, ReadLevel
+from raycons.transport.contract import Address, ClientHandler, ClientTransport, PeerId
+
+MakeTransport = Callable[[ClientHandler], ClientTransport]
+Rediscover = Callable[[], Awaitable[Mapping[PeerId, Address]]]
+
+_LONGEST_TIMEOUT_S = 1e9
+
+_log = logging.getLogger(__name__)
+
+
+def clock() -> float:
+    """Seconds of a clock that counts suspension: a laptop that slept finds its deadlines passed."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _settle(future: asyncio.Future[Any], result: Any) -> None:
+    if not future.done():  # a cancelled caller may still be on its way to `cancel`
+        if isinstance(result, BaseException):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+
+class AsyncClient:
+    """A client of one cluster on the running event loop; see `raycons.transport.contract`.
+
+    Args:
+        transport: makes the connection layer; called once, with this client as its handler.
+        members: where the members listen, as far as known at the start.
+        rediscover: asked for the members' addresses while none is reachable and someone waits.
+        settings: bounds and timings.
+        seed: of the jitter and of the nonces; None: from the operating system.
+    """
+
+    def __init__(
+        self,
+        transport: MakeTransport,
+        members: Mapping[PeerId, Address],
+        rediscover: Rediscover | None = None,
+        settings: ClientSettings | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.settings = settings or ClientSettings()
+        self._loop = asyncio.get_running_loop()
+        self._rediscover = rediscover
+        source = random.SystemRandom() if seed is None else random.Random(seed)
+        self._now = clock()
+        self._core = ClientCore(source, self.settings, self._now)
+        self._turn_begun = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
+        self._search: asyncio.Task[None] | None = None
+        self._searched = -self.settings.rediscovery_interval_s + self._now
+        self._closed = False
+        self._transport = transport(self)
+        self._begin_turn()
+        self._core.know(members, self._now)
+
+    # --- operations -------------------------------------------------------------------------------
+
+    async def submit(
+        self, operation: commands.Operation, timeout_s: float | None = None
+    ) -> commands.Result:
+        """Have `operation` carried out once; `timeout_s` None: as in the settings.
+
+        Raises:
+            NotApplied: (`Overloaded`, `Unavailable`, `Closed`) it certainly had no effect.
+            OutcomeUnknown: it may have taken effect, or may still.
+            Refused: the store refused it by its rules.
+        """
+        future: asyncio.Future[commands.Result] = self._loop.create_future()
+        if not self._turn_begun:
+            self._begin_turn()
+        pending = self._core.submit(operation, self._deadline(timeout_s), partial(_settle, future))
+        result: commands.Result = await self._outcome(future, pending)
+        if type(result) is commands.Failed:
+            raise outcome.failed(result)
+        return result
+
+    async def read(
+        self, query: commands.Range, level: ReadLevel, timeout_s: float | None = None
+    ) -> tuple[commands.RangeDone, float]:
+        """Ask `query`; gives the result, and how old it may be in seconds (0.0: not at all).
+
+        Raises:
+            Unavailable: no answer within the timeout.
+            Compacted, FutureRevision: the asked revision cannot be read.
+        """
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if not self._turn_begun:
+            self._begin_turn()
+        pending = self._core.read(query, level, self._deadline(timeout_s), partial(_settle, future))
+        result = await self._outcome(future, pending)
+        lag_s = 0.0
+        if isinstance(result, Lagging):
+            result, lag_s = result
+        if type(result) is commands.Failed:
+            raise outcome.failed(result)
+        if type(result) is not commands.RangeDone:
+            raise errors.ProtocolMismatch(f"a range was answered by {type(result).__name__}")
+        return result, lag_s
+
+    async def manage(
+        self, action: Action, based_on: int = 0, timeout_s: float | None = None
+    ) -> Managed:
+        """Change the group, from the configuration with index `based_on`.
+
+        Raises:
+            ConfigurationChanged, ChangeInProgress, NoSuchMember, LastVoter: nothing was changed.
+            NotApplied, OutcomeUnknown: as for any operation.
+        """
+        future: asyncio.Future[Managed] = self._loop.create_future()
+        self._begin_turn()
+        pending = self._core.manage(
+            action, based_on, self._deadline(timeout_s), partial(_settle, future)
+        )
+        managed: Managed = await self._outcome(future, pending)
+        return managed
+
+    async def inspect(
+        self,
+        member: PeerId | None = None,
+        *,
+        digest: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """The status of `member` (None: the leader; 0: anyone); see `raycons.cluster.status`.
+
+        Raises:
+            Unavailable: the member did not answer within the timeout.
+        """
+        future: asyncio.Future[Inspected] = self._loop.create_future()
+        self._begin_turn()
+        pending = self._core.inspect(
+            member, digest, self._deadline(timeout_s), partial(_settle, future)
+        )
+        inspected = await self._outcome(future, pending)
+        return msgspec.msgpack.decode(inspected.status, type=dict[str, Any])
+
+    @property
+    def leader(self) -> PeerId:
+        """Who leads, as far as this client knows; 0: nobody known."""
+        return self._core.routing.leader
+
+    @property
+    def members(self) -> dict[PeerId, Address]:
+        """Where the members listen, as far as this client knows."""
+        return dict(self._core.routing.addresses)
+
+    @property
+    def reachable(self) -> list[PeerId]:
+        """The members that this client is connected to."""
+        return list(self._core.routing.connected)
+
+    async def close(self) -> None:
+        """End all operations with Closed or OutcomeUnknown, the session, and the connections."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._search is not None:
+            self._search.cancel()
+        self._carry_out(self._core.close(clock()))
+        await asyncio.sleep(0)  # lets the transport send what ends the session
+        await self._transport.close()
+
+    # --- what the transport tells -----------------------------------------------------------------
+
+    def connected(self, member: PeerId) -> None:
+        """See ClientHandler."""
+        self._begin_turn()
+        self._core.connected(member, self._now)
+
+    def lost(self, member: PeerId) -> None:
+        """See ClientHandler."""
+        self._begin_turn()
+        self._core.lost(member, self._now)
+
+    def received(self, member: PeerId, message: Any) -> None:
+        """See ClientHandler."""
+        self._begin_turn()
+        self._core.received(member, message, self._now)
+
+    # --- turns of the loop ------------------------------------------------------------------------
+
+    def _begin_turn(self) -> None:
+        """Take the time once a turn, and flush when all that this turn brings has been gathered."""
+        if not self._turn_begun:
+            self._turn_begun = True
+            self._now = clock()
+            self._loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._turn_begun = False
+        if self._closed:
+            return
+        self._carry_out(self._core.end_of_turn(self._now))
+        due = self._core.next_deadline()
+        # A timer that comes too early only looks again; deadlines move later far more often.
+        if self._timer is None or due < self._timer_due:
+            self._arm(due)
+        if self._core.in_flight and not self._core.routing.connected:
+            self._look_for_members()
+
+    def _carry_out(self, outputs: list[Output]) -> None:
+        for output in outputs:
+            if type(output) is Transmit:
+                self._transport.send(output.member, output.message)
+            elif type(output) is Know:
+                self._transport.know(output.addresses)
+
+    def _arm(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due != float("inf"):
+            self._timer_due = due
+            self._timer = self._loop.call_later(max(0.0, due - clock()), self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._begin_turn()
+        self._core.tick(clock())
+
+    def _deadline(self, timeout_s: float | None) -> float:
+        if timeout_s is None:
+            timeout_s = self.settings.timeout_s
+        elif not 0.0 < timeout_s < _LONGEST_TIMEOUT_S:
+            raise errors.BadArgument(
+                f"timeout is {timeout_s!r}; give a positive number of seconds, or None for the"
+                f" handle's own ({self.settings.timeout_s:g} s)"
+            )
+        return self._now + timeout_s
+
+    async def _outcome(self, future: asyncio.Future[Any], pending: Pending) -> Any:
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._begin_turn()
+            self._core.cancel(pending)
+            raise
+
+    # --- when nobody can be reached ---------------------------------------------------------------
+
+    def _look_for_members(self) -> None:
+        if self._rediscover is not None and self._search is None:
+            self._search = self._loop.create_task(self._find_members(self._rediscover))
+
+    async def _find_members(self, rediscover: Rediscover) -> None:
+        """Ask outside for the members' addresses, not too often, until one is connected."""
+        interval_s = self.settings.rediscovery_interval_s
+        try:
+            while self._core.in_flight and not self._core.routing.connected:
+                await asyncio.sleep(max(0.0, self._searched + interval_s - clock()))
+                if self._core.routing.connected:
+                    return
+                self._searched = clock()
+                try:
+                    found = await rediscover()
+                except errors.RayconsError as error:
+                    _log.warning("cannot find the members: %s", error)
+                    continue
+                if found:
+                    self._begin_turn()
+                    self._core.know(found, self._now)
+        finally:
+            self._search = None
