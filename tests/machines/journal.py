@@ -18,6 +18,7 @@ from raycons.machines.sessions import (
 from .dict_state import DictState
 
 SECOND = 1_000_000
+ANSWERS: msgspec.msgpack.Decoder[SessionAnswer] = msgspec.msgpack.Decoder(SessionAnswer)
 
 
 class Journal:
@@ -74,7 +75,7 @@ class Group:
 
     def send(self, command: SessionCommand) -> SessionAnswer:
         answer = self.raw(msgspec.msgpack.encode(command))
-        return msgspec.msgpack.decode(answer, type=SessionAnswer)
+        return ANSWERS.decode(answer)
 
     def open(self, nonce: int = 1, ttl_s: float = 10.0) -> int:
         answer = self.send(Open(b"%016d" % nonce, ttl_s))

@@ -38,8 +38,8 @@ class PlainState(DictState):
         def put(table: int, key: bytes, value: bytes) -> None:
             tables[table][key] = value
 
-        self.get = get  # type: ignore[method-assign, assignment]
-        self.put = put  # type: ignore[method-assign, assignment]
+        self.get = get  # type: ignore[method-assign]
+        self.put = put  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("keys", ["fresh", "overwritten"])
@@ -70,7 +70,7 @@ def test_a_do_of_one_put(benchmark: Callable[..., Any]) -> None:
     state = PlainState()
     table = Sessions(KeyValueMachine(state), state)
     table.apply(Command(1, 1, 0, 1, encode(Open(b"n" * 16, 60.0))))
-    state.delete = lambda table, key: None  # type: ignore[method-assign, assignment]
+    state.delete = lambda table, key: None  # type: ignore[method-assign]
     body = msgspec.Raw(encode((Put(b"key", b"v" * 64),)))
     # Eight frames are in flight: each one acknowledges the one eight before it.
     commands = [

@@ -370,6 +370,18 @@ def test_sweeps_delete_the_dead_a_few_at_a_time(store: Store) -> None:
     assert store.machine.due(0) is None
 
 
+def test_a_restarted_replica_sweeps_the_same_records() -> None:
+    steady, restarted = Store(), Store()
+    for store in (steady, restarted):
+        store.do(*[Put(b"b", b"%d" % i) for i in range(8)], Compact(7))
+        store.do(*[Put(b"a", b"%d" % i) for i in range(4)])  # living history, which comes first
+    for _ in range(5):
+        restarted.restart()
+        assert steady.do(Sweep(2)) == restarted.do(Sweep(2))
+        assert rows(steady.state) == rows(restarted.state)
+    assert steady.machine.due(0) is restarted.machine.due(0) is None
+
+
 def test_a_compaction_during_a_pass_makes_another_follow(store: Store) -> None:
     store.do(*[Put(b"a", b"%d" % i) for i in range(8)])
     store.do(Compact(2), Sweep(3), Compact(8))
