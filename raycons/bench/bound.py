@@ -16,14 +16,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import msgspec
 import ray
 
+from raycons.bench.scratch import scratch_directory
 from raycons.bench.workload import Load, closed_loop
 
 PIPELINE = 4  # frames in flight to each follower
@@ -177,25 +176,25 @@ class Leader:
             client.send(requests)
 
 
-@contextlib.contextmanager
-def trio() -> Iterator[int]:
+@contextlib.asynccontextmanager
+async def trio() -> AsyncIterator[int]:
     """A leader and two followers in actors of their own; yields the leader's port. Needs Ray."""
     follower_actor: Any = ray.remote(num_cpus=0)(Follower)
     leader_actor: Any = ray.remote(num_cpus=0)(Leader)
     actors: list[Any] = []
-    with tempfile.TemporaryDirectory(prefix="raycons-bound-") as folder:
+    with scratch_directory("bound") as folder:
         try:
             followers = [follower_actor.remote() for _ in range(2)]
             actors.extend(followers)
-            ports = ray.get(
-                [
-                    follower.start.remote(str(Path(folder, f"follower-{number}")))
+            ports = await asyncio.gather(
+                *(
+                    follower.start.remote(str(folder / f"follower-{number}"))
                     for number, follower in enumerate(followers)
-                ]
+                )
             )
             leader = leader_actor.remote()
             actors.append(leader)
-            port: int = ray.get(leader.start.remote(str(Path(folder, "leader")), ports))
+            port: int = await leader.start.remote(str(folder / "leader"), ports)
             yield port
         finally:
             for one in actors:

@@ -1,0 +1,79 @@
+"""Where benches run: a Ray and a cluster of their own, gone afterwards; or a cluster that runs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import msgspec
+
+from raycons import aio
+from raycons.aio import AsyncCluster
+from raycons.bench.scratch import scratch_directory
+from raycons.cluster.settings import Storage, TransportKind
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """What a throw-away cluster is made of."""
+
+    replicas: int = 3
+    storage: Storage = "disk"
+    transport: TransportKind = "tcp"
+    fault_injection: bool = False
+
+
+@contextlib.contextmanager
+def private_ray() -> Iterator[None]:
+    """A local Ray for this process alone, beside any other; ended with it.
+
+    Members run at the priority of everybody else here: Ray lowers that of its workers by default,
+    and then the client that measures takes the processor from those that it measures.
+    """
+    import ray
+
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        configure_logging=True,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextlib.asynccontextmanager
+async def throwaway_cluster(shape: Shape, purpose: str = "bench") -> AsyncIterator[AsyncCluster]:
+    """A new cluster in the running Ray, destroyed at the end."""
+    name = f"{purpose}-{uuid.uuid4().hex[:8]}"
+    with scratch_directory(purpose) as root:
+        cluster = await aio.start(
+            name,
+            replicas=shape.replicas,
+            storage=shape.storage,
+            transport=shape.transport,
+            fault_injection=shape.fault_injection,
+            path=root,
+        )
+        try:
+            yield cluster
+        finally:
+            await cluster.close()
+            await aio.stop(name, destroy=True, path=root)
+
+
+@contextlib.asynccontextmanager
+async def running_cluster(name: str) -> AsyncIterator[AsyncCluster]:
+    """A cluster that runs already, left as it is."""
+    cluster = await aio.connect(name)
+    try:
+        yield cluster
+    finally:
+        await cluster.close()

@@ -1,0 +1,188 @@
+"""`raycons up`, `down` and `status`."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+
+from raycons.cli import localray
+from raycons.cli.output import Format, emit, format_option, note, stdout
+from raycons.cli.session import connected, hush, name_option, use_our_ray
+from raycons.errors import ClusterNotFound
+
+if TYPE_CHECKING:
+    from raycons.cluster.status import ClusterStatus
+
+WATCH_S = 1.0
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """What `down` did."""
+
+    name: str
+    destroyed: bool
+    ray_stopped: bool
+
+
+@click.command()
+@name_option
+@click.option("--replicas", default=3, show_default=True, help="How many members hold the data.")
+@click.option("--storage", type=click.Choice(["disk", "memory"]), default="disk", show_default=True)
+@click.option("--transport", type=click.Choice(["tcp", "actor"]), default="tcp", show_default=True)
+@click.option(
+    "--reads",
+    type=click.Choice(["read-index", "lease"]),
+    default="read-index",
+    show_default=True,
+    help="How the leader makes sure that a read is fresh.",
+)
+@click.option("--path", type=click.Path(), help="The data root on each host.")
+@click.option("--fault-injection", is_flag=True, help="Let members obey injected partitions.")
+@format_option
+def up(
+    name: str,
+    replicas: int,
+    storage: str,
+    transport: str,
+    reads: str,
+    path: str | None,
+    fault_injection: bool,
+    form: Format,
+) -> None:
+    """Create a cluster, or resume it from its data.
+
+    Starts a Ray for this machine where none runs; it stays until `raycons down`.
+    """
+    import raycons
+    from raycons.cluster.rays import join_ray
+
+    use_our_ray()
+    hush()
+    try:
+        join_ray(name)
+    except ClusterNotFound:
+        note("no Ray runs here: starting one for this machine")
+        localray.start()
+        use_our_ray()
+    with warnings.catch_warnings(record=True) as cautions:
+        warnings.simplefilter("always")
+        cluster = raycons.start(
+            name,
+            replicas=replicas,
+            storage=storage,  # type: ignore[arg-type]  # click has checked the choices
+            transport=transport,  # type: ignore[arg-type]
+            reads=reads,  # type: ignore[arg-type]
+            path=path,
+            fault_injection=fault_injection,
+        )
+    for caution in cautions:
+        if issubclass(caution.category, UserWarning):
+            note(str(caution.message))
+    with cluster:
+        status = cluster.status()
+    emit(status, form, lambda: status_table(status))
+
+
+@click.command()
+@name_option
+@click.option("--destroy", is_flag=True, help="Remove the data of every host, too.")
+@click.option("--path", type=click.Path(), help="The data root, if it is not the default.")
+@click.option("--yes", is_flag=True, help="Do not ask before data is removed.")
+@format_option
+def down(name: str, destroy: bool, path: str | None, yes: bool, form: Format) -> None:
+    """Stop a cluster; its data stays, and `up` resumes it.
+
+    Ends the Ray that `up` started, once no cluster needs it; never another.
+    """
+    import raycons
+    from raycons.cluster.naming import running_clusters
+
+    if destroy and not yes:
+        click.confirm(f"Remove all data of cluster {name!r}?", abort=True, err=True)
+    use_our_ray()
+    hush()
+    raycons.stop(name, destroy=destroy, path=path)
+    record = localray.recorded()
+    stops_ray = record is not None and _joined(record) and not running_clusters()
+    if record is not None and stops_ray:
+        import ray
+
+        ray.shutdown()
+        localray.stop(record)
+    done = Stopped(name, destroy, stops_ray)
+    ending = "; the Ray that `raycons up` started has ended, too" if stops_ray else ""
+    data = "its data is removed" if destroy else "its data is kept"
+    emit(done, form, lambda: f"{name} is stopped, {data}{ending}")
+
+
+def _joined(record: localray.LocalRay) -> bool:
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address) == record.address
+
+
+@click.command()
+@name_option
+@click.option("--watch", is_flag=True, help=f"Again every {WATCH_S:g} s until interrupted.")
+@format_option
+def status(name: str, watch: bool, form: Format) -> None:
+    """Show every replica's role, term, log and lag."""
+    with connected(name) as cluster:
+        now = cluster.status()
+        if not watch:
+            emit(now, form, lambda: status_table(now))
+        elif form == "json":
+            while True:
+                emit(now, form, lambda: "")
+                time.sleep(WATCH_S)
+                now = cluster.status()
+        else:
+            with Live(status_table(now), console=stdout, auto_refresh=False) as live:
+                while True:
+                    time.sleep(WATCH_S)
+                    live.update(status_table(cluster.status()), refresh=True)
+
+
+def status_table(status: ClusterStatus) -> Group:
+    """A cluster's status for a terminal."""
+    losses = (
+        "no quorum" if status.tolerates < 0 else f"survives {status.tolerates} more lost replica(s)"
+    )
+    leader = f"replica {status.leader}" if status.leader else "none"
+    head = (
+        f"[bold]{status.name}[/bold]  leader {leader}, term {status.term}, commit {status.commit:,}"
+        f"  ({status.storage}, {status.transport}, {status.reads}; {losses})"
+    )
+    table = Table()
+    for column in ("replica", "state", "role", "term"):
+        table.add_column(column)
+    for column in ("applied", "lag", "log", "store", "connections", "pid"):
+        table.add_column(column, justify="right")
+    table.add_column("address")
+    for one in status.replicas:
+        table.add_row(
+            str(one.id),
+            one.state,
+            f"[green]{one.role}[/green]" if one.id == status.leader else one.role,
+            str(one.term),
+            f"{one.applied:,}",
+            f"{one.lag:,}",
+            f"{one.log_entries:,}",
+            _mebibytes(one.store_bytes),
+            ",".join(map(str, one.connections)),
+            str(one.pid),
+            one.address,
+        )
+    reasons = [f"replica {one.id}: {one.reason}" for one in status.replicas if one.reason]
+    return Group(head, table, *reasons, *status.notes)
+
+
+def _mebibytes(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:.1f} MiB"

@@ -1,0 +1,102 @@
+"""The `raycons` command, and what becomes of an error.
+
+Exit codes: 0 done; 1 refused, failed or disproved; 2 wrong usage; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from raycons.errors import BadArgument, RayconsError
+
+DEBUG_VARIABLE = "RAYCONS_DEBUG"
+
+# Where each command lives. Loaded when it is asked for: `raycons --help` and `raycons simulate`
+# need no Ray, and Ray takes a second to load.
+COMMANDS = {
+    "up": "raycons.cli.clusters",
+    "down": "raycons.cli.clusters",
+    "status": "raycons.cli.clusters",
+    "kv": "raycons.cli.keyvalue",
+    "members": "raycons.cli.members",
+    "bench": "raycons.cli.benches",
+    "simulate": "raycons.cli.simulate",
+    "demo": "raycons.cli.demo",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are first looked at."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order in which one meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, or None if there is none of that name."""
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command = getattr(importlib.import_module(module), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="raycons")
+def cli() -> None:
+    """Consensus for Ray: replicated, durable, linearizable state.
+
+    Joins the Ray cluster that runs on this machine, or the one that RAY_ADDRESS names.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code, having said what went wrong on stderr."""
+    debugging = os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
+    try:
+        code = cli.main(arguments, prog_name="raycons", standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("raycons: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does; nobody is left to be told.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if debugging:
+            raise
+        click.echo(f"raycons: {explain(error)}", err=True)
+        return 2 if isinstance(error, BadArgument) else 1
+    return code if isinstance(code, int) else 0
+
+
+def explain(error: BaseException) -> str:
+    """One line that says what went wrong, and what to do next where the error does not say so."""
+    if isinstance(error, RayconsError):
+        message = " ".join(str(error).split())
+        return message or type(error).__name__
+    if isinstance(error, ExceptionGroup):
+        return explain(error.exceptions[0])
+    return (
+        f"unexpected {type(error).__name__}: {' '.join(str(error).split())} "
+        f"(set {DEBUG_VARIABLE}=1 for the traceback)"
+    )
+
+
+if __name__ == "__main__":
+    main()
