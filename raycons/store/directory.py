@@ -225,10 +225,15 @@ class MemberDirectory:
             raise store_error(error, self.path) from error
 
     def destroy(self) -> None:
-        """Remove the directory with all its data, identity first, and let go of it."""
-        (self.path / IDENTITY).unlink(missing_ok=True)
-        sync_directory(self.path)
-        shutil.rmtree(self.path)
+        """Remove the directory with all its data, and let go of it; the store must be closed."""
+        try:
+            # Moved away first: what a crash leaves of it is not taken for a damaged store.
+            gone = self.path.parent / f".gone-{self.path.name}-{secrets.token_hex(8)}"
+            os.rename(self.path, gone)
+            sync_directory(self.path.parent)
+            shutil.rmtree(gone)
+        except OSError as error:
+            raise store_error(error, self.path) from error
         self.close()
 
     def close(self) -> None:

@@ -197,7 +197,24 @@ def test_destroy_removes_all_and_frees_the_place(tmp_path: Path) -> None:
     held = directory.open(tmp_path, "prod", 1)
     held.destroy()
     assert directory.find(tmp_path, "prod") == []
-    assert not held.path.exists()
+    assert list((tmp_path / "prod").iterdir()) == []
+    with pytest.raises(StoreError, match="no store at"):
+        directory.open(tmp_path, "prod", 1)
+
+
+def test_a_destroyed_store_is_no_store_even_if_a_crash_leaves_some_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(_: Path) -> None:
+        raise InterruptedError
+
+    create(tmp_path)
+    held = directory.open(tmp_path, "prod", 1)
+    monkeypatch.setattr(shutil, "rmtree", crash)
+    with pytest.raises(StoreError):
+        held.destroy()
+    assert directory.find(tmp_path, "prod") == []
+    held.close()
 
 
 def test_find_lists_what_is_there_without_opening_it(tmp_path: Path) -> None:
