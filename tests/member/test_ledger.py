@@ -1,0 +1,64 @@
+"""A group's records in the store, without the replica and the engine around them."""
+
+from __future__ import annotations
+
+from raycons.config import MemberSettings
+from raycons.consensus.configuration import Configuration, Peer, Role
+from raycons.consensus.contract import Entry, Persist
+from raycons.machines.contract import Table
+from raycons.member.layout import bootstrap
+from raycons.member.ledger import Ledger
+
+from .harness import GROUP, Recorder
+
+
+def ledger(limit_bytes: int) -> Ledger:
+    store = Recorder()
+    bootstrap(store, GROUP, 1, 101, Configuration((Peer(1, 101, Role.VOTER),), 2))
+    return Ledger(store, GROUP, MemberSettings(log_limit_bytes=limit_bytes))
+
+
+def log_and_apply(ledger: Ledger, number: int, index: int) -> None:
+    entry = Entry(index, 1, 1, 0, 1, index, bytes(100))
+    starts = [(1, 1)] if ledger.log.append(entry) else []
+    ledger.persist(Persist(number, 0, [entry], starts, None))
+    ledger.state.put(Table.CURRENT, b"key", b"%d" % index)
+    ledger.state.end_entry(index, 1)
+
+
+def test_the_log_is_cut_only_where_the_state_is_durable() -> None:
+    """A sync that was asked for before the state was written says nothing about the state."""
+    book = ledger(limit_bytes=500)
+    for index in range(1, 9):
+        log_and_apply(book, index, index)
+    assert book.write_out()
+    assert book.durable(8) is None, "write 8 went before the state"
+    log_and_apply(book, 9, 9)
+    assert book.durable(8) is None
+    assert book.durable(9) == 8, "the state up to entry 8 went before write 9"
+    assert book.log.base == (8, 1)
+
+
+def test_a_state_written_while_a_sync_runs_waits_for_the_next() -> None:
+    book = ledger(limit_bytes=500)
+    for index in range(1, 9):
+        log_and_apply(book, index, index)
+    assert book.write_out()
+    log_and_apply(book, 9, 9)  # its sync will cover the state up to 8
+    for index in range(10, 20):
+        log_and_apply(book, index, index)
+    assert book.write_out()  # up to 19, while write 9 is being synced
+    cut = book.durable(9)
+    assert cut is not None and cut <= 8
+
+
+def test_the_log_keeps_about_half_of_its_limit() -> None:
+    book = ledger(limit_bytes=4000)
+    number = 0
+    for index in range(1, 200):
+        number += 1
+        log_and_apply(book, number, index)
+        book.write_out()
+        book.durable(number)
+        assert book.log_bytes < 5000
+    assert book.log_bytes > 1500
