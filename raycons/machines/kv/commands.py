@@ -182,7 +182,11 @@ class Failure(enum.StrEnum):
 
 
 class Failed(_Wire, tag=7, frozen=True):
-    """The operation broke a rule and changed nothing."""
+    """The operation broke a rule and changed nothing.
+
+    The answer to a command is remembered in the replicated state, and its `message` with it: the
+    wording belongs to the machine's version, and holds nothing that differs between replicas.
+    """
 
     reason: Failure
     bound: int

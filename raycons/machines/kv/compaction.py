@@ -112,8 +112,8 @@ class Compaction:
         if self._progress.swept < self._versions.compacted:
             return Sweep(self._settings.sweep_records)
         keep = self._settings.keep_revisions
-        # Half as many again before the next one: a pass reads the whole history, so let it pay.
-        if keep and self._versions.revision - self._versions.compacted > keep + keep // 2:
+        # A pass reads the whole history: wait until half of it is dead, so that the reading pays.
+        if keep and self._versions.revision - self._versions.compacted > 2 * keep:
             return Compact(self._versions.revision - keep)
         return None
 

@@ -20,7 +20,7 @@ class KeyValueSettings(msgspec.Struct, frozen=True):
     max_key_bytes: int = 8 * KIB
     max_value_bytes: int = 1 * MIB
     max_range_bytes: int = 4 * MIB  # a range stops, with `more`, once its pairs pass this
-    keep_revisions: int = 100_000  # older ones are compacted by the leader; 0: never
+    keep_revisions: int = 100_000  # the leader compacts when there are twice as many; 0: never
     sweep_records: int = 256  # superseded values that one sweep looks at
 
 
