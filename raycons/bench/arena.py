@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +12,7 @@ import msgspec
 from raycons import aio
 from raycons.aio import AsyncCluster
 from raycons.bench.scratch import scratch_directory
+from raycons.cluster.rays import start_local_ray
 from raycons.cluster.settings import Storage, TransportKind
 
 
@@ -29,20 +29,13 @@ class Shape(msgspec.Struct, frozen=True):
 def private_ray() -> Iterator[None]:
     """A local Ray for this process alone, beside any other; ended with it.
 
-    Members run at the priority of everybody else here: Ray lowers that of its workers by default,
-    and then the client that measures takes the processor from those that it measures.
+    Not whichever Ray runs here: its members would share it with other work, and at the low priority
+    that Ray gives to workers the measuring client takes the processor from those that it measures.
     """
     import ray
 
-    os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        configure_logging=True,
-    )
+    start_local_ray()
     try:
         yield
     finally:

@@ -161,7 +161,7 @@ def delete(key: str, name: str, timeout: float, prefix: bool, form: Format) -> N
 @click.option("--descending", is_flag=True)
 @click.option("--revision", default=0, help="As of this revision; 0: now.")
 @format_option
-def range(  # noqa: A001  the command's name
+def range(
     prefix: str,
     name: str,
     timeout: float,

@@ -1,9 +1,9 @@
 """A Ray of our own on this machine, which outlives the command that started it.
 
-`raycons up` needs a Ray that stays when it returns. `ray start` leaves one that only `ray stop` ends,
-and that ends every Ray of this user on the machine. So the head is run in the foreground mode of
-`ray start --block`, as a detached process of which we keep the id: ending that process ends exactly
-the Ray that it started.
+`raycons up` needs a Ray that stays when it returns. `ray start` leaves one that only `ray stop`
+ends, and that ends every Ray of this user on the machine. So the head is run in the foreground mode
+of `ray start --block`, as a detached process of which we keep the id: ending that process ends
+exactly the Ray that it started.
 """
 
 from __future__ import annotations

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from typing import Any
 
 from raycons.errors import ClusterError, ClusterNotFound, InsideRayWorker
 
 log = logging.getLogger(__name__)
+
+REACH_S = 2.0  # a head that has not taken a connection by then is not there
 
 _TOKEN_REMEDY = (
     "Ray refused this process for lack of the cluster's token (Ray 2.60 and later ask for one by "
@@ -42,8 +45,17 @@ def join_or_start_ray() -> None:
     """
     import ray
 
-    if ray.is_initialized() or _join(os.environ.get("RAY_ADDRESS")):
-        return
+    if not ray.is_initialized() and not _join():
+        start_local_ray()
+
+
+def start_local_ray() -> None:
+    """Start a Ray for this process alone, whatever else runs here; it ends with the process.
+
+    Raises ClusterError where Ray does not start.
+    """
+    import ray
+
     # Ray gives its workers a lower priority than its user's other programs; a member that waits
     # for the processor behind them misses its heartbeats.
     os.environ.setdefault("RAY_worker_niceness", "0")
@@ -62,26 +74,54 @@ def join_ray(name: str) -> None:
     """
     import ray
 
-    if not ray.is_initialized() and not _join(os.environ.get("RAY_ADDRESS")):
+    if not ray.is_initialized() and not _join():
         raise ClusterNotFound(
             f"cluster {name!r} cannot be looked for: no Ray runs here; set RAY_ADDRESS, or call "
             "ray.init(address=...), or raycons.start(...)"
         )
 
 
-def _join(address: str | None) -> bool:
-    """Join the Ray at `address`, or whichever runs on this machine; False where none does."""
+def _join() -> bool:
+    """Join the Ray of RAY_ADDRESS, or the one that `ray start` started here; False without one.
+
+    A Ray that another program started for itself (by `ray.init`) ends with that program, so it is
+    left alone, as Ray's own `ray.init()` does.
+    """
     import ray
 
-    try:
-        ray.init(address=address or "auto", **_quiet())
-    except ConnectionError as error:
-        if address:
-            raise _explained(error) from error
+    address = os.environ.get("RAY_ADDRESS") or _started_here()
+    if not address:
         return False
-    except (RuntimeError, ray.exceptions.RayError) as error:
+    if not address.startswith("ray://") and not _answers(address):
+        # Ray would try for a minute, and then end this process.
+        raise ClusterError(
+            f"no Ray answers at RAY_ADDRESS={address}; start it, or unset RAY_ADDRESS to start a "
+            "local one"
+        )
+    try:
+        ray.init(address=address, **_quiet())
+    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
         raise _explained(error) from error
     _hush_death_notices()
+    return True
+
+
+def _started_here() -> str | None:
+    """The address that the last `ray start` on this machine left behind, if it still answers."""
+    from ray._private.services import find_bootstrap_address
+
+    address: str | None = find_bootstrap_address(None)
+    return address if address and _answers(address) else None
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        return True  # "auto" and the like: Ray's own words
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
+    except OSError:
+        return False
     return True
 
 
