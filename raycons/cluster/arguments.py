@@ -13,6 +13,14 @@ from raycons.cluster.settings import (
 )
 from raycons.config import MemberSettings, RaftSettings
 
+# An actor call takes milliseconds where a socket takes tenths: everything waits longer there.
+_PACE: dict[str, RaftSettings] = {
+    "tcp": RaftSettings(),
+    "actor": RaftSettings(
+        election_timeout_s=0.6, heartbeat_interval_s=0.15, reconnect_stagger_s=0.02
+    ),
+}
+
 
 def settings_of_start(
     *,
@@ -38,7 +46,7 @@ def settings_of_start(
             port_range=tuple(port_range) if port_range is not None else None,  # type: ignore[arg-type]
             fault_injection=fault_injection,
             repair_grace_s=repair_grace,
-            raft=raft or RaftSettings(),
+            raft=raft or _PACE.get(transport, RaftSettings()),
             member=member or MemberSettings(),
         )
     )

@@ -14,6 +14,8 @@ from raycons.errors import ClusterLost, Unavailable
 from raycons.member.codec import MemberCodec
 from raycons.member.rediscovery import Found, addresses, find_members
 from raycons.member.shell import GROUP
+from raycons.member.wiring import resolver
+from raycons.transport.actor import ActorClientTransport
 from raycons.transport.contract import (
     PROTOCOL_VERSION,
     Address,
@@ -25,6 +27,8 @@ from raycons.transport.contract import (
 from raycons.transport.settings import TransportSettings
 from raycons.transport.tcp_client import TcpClientTransport
 from raycons.transport.tls import contexts_of_ray
+
+REACH_S = 2.0  # a port that has not taken a connection by then cannot be reached
 
 
 async def find(charter: Charter) -> dict[PeerId, Found]:
@@ -52,15 +56,47 @@ async def find(charter: Charter) -> dict[PeerId, Found]:
 
 
 async def open_client(charter: Charter, settings: ClientSettings | None = None) -> AsyncClient:
-    """A client of the cluster, connected as soon as a member can be reached."""
+    """A client of the cluster, connected as soon as a member can be reached.
+
+    Where the members' ports cannot be reached, as from a driver that came through Ray Client, the
+    client falls back to actor calls by itself.
+    """
     known = await find(charter)
+    over_sockets = charter.settings.transport == "tcp" and await _any_port_open(known)
+    make = _tcp if over_sockets else _actor
 
     async def rediscover() -> Mapping[PeerId, Address]:
         return addresses(await find(charter))
 
     return AsyncClient(
-        lambda handler: _tcp(charter, handler), addresses(known), rediscover, settings
+        lambda handler: make(charter, handler), addresses(known), rediscover, settings
     )
+
+
+async def _any_port_open(known: Mapping[PeerId, Found]) -> bool:
+    """Whether a member's port takes connections from here; True while none is expected to.
+
+    Members that are just starting have no port yet; only a refusal by all that have one tells.
+    """
+    listening = [at for at in addresses(known).values() if at.port]
+    attempts = [asyncio.ensure_future(_takes_connections(at)) for at in listening]
+    try:
+        for attempt in asyncio.as_completed(attempts):
+            if await attempt:
+                return True
+    finally:
+        for pending in attempts:
+            pending.cancel()
+    return not listening
+
+
+async def _takes_connections(at: Address) -> bool:
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(at.host, at.port), REACH_S)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 async def reopen_client(charter: Charter, former: AsyncClient) -> AsyncClient:
@@ -70,8 +106,20 @@ async def reopen_client(charter: Charter, former: AsyncClient) -> AsyncClient:
     )
 
 
-def _tcp(charter: Charter, handler: ClientHandler) -> ClientTransport:
-    greeting = Greeting(
+def _actor(charter: Charter, handler: ClientHandler) -> ClientTransport:
+    return ActorClientTransport(
+        _greeting(charter),
+        handler,
+        MemberCodec(),
+        resolve=resolver(charter.name),
+        random=random.Random(),
+        group=GROUP,
+        settings=TransportSettings(max_frame_bytes=charter.settings.member.max_frame_bytes),
+    )
+
+
+def _greeting(charter: Charter) -> Greeting:
+    return Greeting(
         version=PROTOCOL_VERSION,
         cluster=charter.uuid,
         id=0,
@@ -80,8 +128,11 @@ def _tcp(charter: Charter, handler: ClientHandler) -> ClientTransport:
         opening=0,
         address=None,
     )
+
+
+def _tcp(charter: Charter, handler: ClientHandler) -> ClientTransport:
     return TcpClientTransport(
-        greeting,
+        _greeting(charter),
         charter.secret,
         handler,
         MemberCodec(),

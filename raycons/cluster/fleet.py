@@ -119,12 +119,12 @@ class Fleet:
         return introduction
 
     async def locate(self, addresses: dict[PeerId, Address]) -> None:
-        """Tell every member where the others listen; one that does not hear it finds out by itself."""
+        """Tell every member where the others listen; whoever misses it finds out by itself."""
         for handle in self._handles.values():
             handle.locate.remote(addresses)
 
     async def statuses(self) -> dict[PeerId, dict[str, Any]]:
-        """What each member says of itself; its `state` is unreachable or gone where it is silent."""
+        """What each member says of itself; the state of a silent one is unreachable or gone."""
         ids = self.ids
         answers = await asyncio.gather(*(self._status(id) for id in ids))
         return dict(zip(ids, answers, strict=True))

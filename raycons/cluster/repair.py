@@ -9,7 +9,7 @@ Rules
   that its store is gone or damaged cannot, and is replaced at once.
 - No host gets a second voter, unless the cluster had to double up from the start. Without a
   fitting host, wait and say so.
-- Nothing is replaced without a leader: what cannot be decided by the group is not decided beside it.
+- Nothing is replaced without a leader: what the group cannot decide is not decided beside it.
 """
 
 from __future__ import annotations

@@ -37,6 +37,22 @@ class Member:
         """Learn where the peers listen."""
         self._hosting.locate(addresses)
 
+    async def deliver(self, greeting: bytes, frames: bytes) -> bytes:
+        """A peer says something, where members talk by actor calls."""
+        return await self._hosting.wiring.peers.deliver(greeting, frames)
+
+    async def attend(self, greeting: bytes) -> bytes:
+        """A peer waits, to notice when this member dies."""
+        return await self._hosting.wiring.peers.attend(greeting)
+
+    async def exchange(self, token: bytes, greeting: bytes, frames: bytes) -> bytes:
+        """A client says something that cannot reach, or does not use, the member's port."""
+        return await self._hosting.wiring.clients.exchange(token, greeting, frames)
+
+    async def collect(self, token: bytes, greeting: bytes) -> bytes:
+        """Such a client waits for whatever there is for it."""
+        return await self._hosting.wiring.clients.collect(token, greeting)
+
     async def status(self) -> dict[str, Any]:
         """All that is known here."""
         return self._hosting.status()

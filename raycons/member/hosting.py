@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from raycons.consensus.configuration import Configuration
-from raycons.errors import StoreCorrupt, StoreError
+from raycons.errors import BadArgument, StoreCorrupt, StoreError, Unavailable
 from raycons.machines.contract import Machine, State
 from raycons.machines.kv import KeyValueMachine, KeyValueSettings
 from raycons.machines.sessions import Sessions
@@ -211,7 +211,7 @@ class Hosting:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        self._spawn(self._upkeep(shell, self._wiring))
+        self._spawn(self._upkeep(shell))
 
     def _make_machine(self, state: State) -> Machine:
         bounds = KeyValueSettings(
@@ -220,7 +220,7 @@ class Hosting:
         )
         return Sessions(KeyValueMachine(state, bounds), state)
 
-    async def _upkeep(self, shell: Shell, wiring: Wiring) -> None:
+    async def _upkeep(self, shell: Shell) -> None:
         """Once a second: metrics out, and news of peers that no connection reached."""
         exporter = Exporter(self.spec.cluster, self.spec.id)
         pause = 0.1  # peers are looked up at once after a start
@@ -234,7 +234,6 @@ class Hosting:
                     found = await rediscovery.find_members(
                         self.spec.cluster, self.spec.uuid, missing
                     )
-                    wiring.learn(found)
                     shell.locate(rediscovery.addresses(found))
                     if not found:
                         pause = UNREACHABLE_S
@@ -282,8 +281,6 @@ class Hosting:
                     task.cancel()
             if self._shell is not None:
                 await self._shell.stop()
-            if self._wiring is not None:
-                await self._wiring.close()
             if self._store is not None:
                 await self._loop.run_in_executor(None, self._store.sync)
             self._release()
@@ -355,8 +352,6 @@ class Hosting:
 
     def fault(self, *, isolate: bool) -> None:
         """Cut this member off from everybody, or heal it. Raises BadArgument if not allowed."""
-        from raycons.errors import BadArgument
-
         if not self.spec.fault_injection:
             raise BadArgument(
                 f"cluster {self.spec.cluster!r} was started without fault_injection=True"
@@ -365,8 +360,10 @@ class Hosting:
             self._wiring.isolate() if isolate else self._wiring.heal()
 
     @property
-    def wiring(self) -> Wiring | None:
-        """The transports, while serving."""
+    def wiring(self) -> Wiring:
+        """The transports. Raises Unavailable while the member does not serve."""
+        if self._wiring is None or self.state is not MemberState.SERVING:
+            raise Unavailable(f"replica {self.spec.id} is {self.state.value}: {self.reason}")
         return self._wiring
 
     # --- small things -----------------------------------------------------------------------------

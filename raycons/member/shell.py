@@ -327,6 +327,10 @@ class Shell:
             # A replica that joins knows no configuration yet, and answers whoever it has met.
             addresses = {id: at for id, at in addresses.items() if id in configuration.ids}
         if self._transport is not None:
+            if not self._transport.address.port:
+                # Members that talk by actor calls find each other by name; only the ids count.
+                addresses = dict.fromkeys(configuration.ids or addresses, Address("", 0))
+                addresses.pop(self._greeting.id, None)
             self._transport.know(addresses)
             addresses[self._greeting.id] = self._transport.address
             self.engine.know(tuple((id, at.host, at.port) for id, at in sorted(addresses.items())))

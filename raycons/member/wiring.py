@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from raycons.errors import Unavailable
 from raycons.member.codec import MemberCodec
-from raycons.member.rediscovery import Found
+from raycons.member.naming import NAMESPACE, member_name
 from raycons.member.shell import Shell
 from raycons.member.spec import MemberSpec
 from raycons.store.contract import Batch, Space, Store
-from raycons.transport.contract import (
-    Greeting,
-    MemberTransport,
-    PeerId,
-)
+from raycons.transport.actor import ActorMemberTransport
+from raycons.transport.actor_clients import ActorClients, WithActorClients
+from raycons.transport.contract import Greeting, MemberTransport, PeerId
 from raycons.transport.gate import Gate
 from raycons.transport.settings import TransportSettings
 from raycons.transport.tcp import TcpMemberTransport
@@ -25,20 +24,27 @@ PORT_KEY = b"\xfe\xff\xff\xffport"  # beside the peers' records, under the numbe
 
 
 class Wiring:
-    """The transports of one serving member."""
+    """The transports of one serving member, and what its actor's methods forward to."""
 
-    def __init__(self, transport: MemberTransport, gate: Gate) -> None:
+    def __init__(
+        self,
+        transport: MemberTransport,
+        gate: Gate,
+        clients: ActorClients,
+        peers: ActorMemberTransport | None,
+    ) -> None:
+        """`clients` come by actor calls; `peers` too, if it is not None."""
         self.transport = transport
+        self.clients = clients
         self._gate = gate
-        self._handles: dict[PeerId, Any] = {}
+        self._peers = peers
 
-    def learn(self, found: Mapping[PeerId, Found]) -> None:
-        """Keep the actor handles of peers that were found by name."""
-        self._handles.update((id, each.handle) for id, each in found.items())
-
-    def resolve(self, peer: PeerId) -> Any | None:
-        """The actor handle of a peer, if it was found."""
-        return self._handles.get(peer)
+    @property
+    def peers(self) -> ActorMemberTransport:
+        """Where peers' actor calls go. Raises Unavailable where peers use sockets."""
+        if self._peers is None:
+            raise Unavailable("the members of this cluster talk over TCP, not by actor calls")
+        return self._peers
 
     def isolate(self) -> None:
         """Drop everything to and from peers and clients; sockets stay open."""
@@ -48,15 +54,41 @@ class Wiring:
         """End the isolation."""
         self._gate.talk()
 
-    async def close(self) -> None:
-        """Close what the shell does not."""
-
 
 async def wire(spec: MemberSpec, greeting: Greeting, shell: Shell, store: Store) -> Wiring:
+    """Make the transport that the cluster uses.
+
+    Raises TransportError where no port is free.
+    """
+    settings = TransportSettings(max_frame_bytes=spec.member.max_frame_bytes)
+    gate = Gate()
+    if spec.transport == "actor":
+        actors = ActorMemberTransport(
+            greeting,
+            shell,
+            MemberCodec(),
+            resolve=resolver(spec.cluster),
+            random=random.Random(),
+            gate=gate,
+            settings=settings,
+        )
+        return Wiring(actors, gate, actors.clients, actors)
+    sockets = await _listen(spec, greeting, shell, store, gate, settings)
+    clients = ActorClients(greeting, shell, sockets.common)
+    return Wiring(WithActorClients(sockets, clients), gate, clients, None)
+
+
+async def _listen(
+    spec: MemberSpec,
+    greeting: Greeting,
+    shell: Shell,
+    store: Store,
+    gate: Gate,
+    settings: TransportSettings,
+) -> TcpMemberTransport:
     """Listen, on the port of last time where it is free: peers then come back by themselves."""
     import ray
 
-    gate = Gate()
     contexts = contexts_of_ray()
     transport = await TcpMemberTransport.create(
         greeting,
@@ -67,14 +99,14 @@ async def wire(spec: MemberSpec, greeting: Greeting, shell: Shell, store: Store)
         advertised_host=str(ray.util.get_node_ip_address()),  # type: ignore[no-untyped-call]
         ports=_ports(spec, store),
         gate=gate,
-        settings=TransportSettings(max_frame_bytes=spec.member.max_frame_bytes),
+        settings=settings,
         server_context=contexts.server,
         client_context=contexts.client,
     )
     batch = Batch()
     batch.put(Space.META, PORT_KEY, transport.address.port.to_bytes(2, "big"))
     store.write(batch)
-    return Wiring(transport, gate)
+    return transport
 
 
 def _ports(spec: MemberSpec, store: Store) -> Iterable[int]:
@@ -84,3 +116,17 @@ def _ports(spec: MemberSpec, store: Store) -> Iterable[int]:
     if before and (spec.port_range is None or before in allowed):
         return (before, *allowed)
     return allowed
+
+
+def resolver(cluster: str) -> Callable[[PeerId], Any]:
+    """Finds the actors of a cluster's members by name; None for one that has none."""
+
+    def resolve(peer: PeerId) -> Any:
+        import ray
+
+        try:
+            return ray.get_actor(member_name(cluster, peer), namespace=NAMESPACE)
+        except ValueError:
+            return None
+
+    return resolve
