@@ -34,7 +34,6 @@ import msgspec
 
 from raycons import errors
 from raycons.client import outcome
-from raycons.client.attempts import Attempts
 from raycons.client.calls import (
     Call,
     Done,
@@ -47,7 +46,8 @@ from raycons.client.calls import (
     Queries,
     Renewal,
 )
-from raycons.client.gathering import Gathering, Queue
+from raycons.client.outbox import Know, Outbox, Output, Transmit
+from raycons.client.registration import Registration
 from raycons.client.routing import NOBODY, Routing
 from raycons.client.session import Session
 from raycons.client.settings import ClientSettings
@@ -65,21 +65,7 @@ from raycons.member.protocol import (
 )
 from raycons.transport.contract import Address, PeerId
 
-
-class Transmit(NamedTuple):
-    """Send the message to the member."""
-
-    member: PeerId
-    message: msgspec.Struct
-
-
-class Know(NamedTuple):
-    """Keep connections to these members."""
-
-    addresses: Mapping[PeerId, Address]
-
-
-Output = Transmit | Know
+__all__ = ["ClientCore", "Know", "Lagging", "Output", "Transmit"]
 
 
 class Lagging(NamedTuple):
@@ -98,23 +84,13 @@ class ClientCore:
 
     def __init__(self, random: Random, settings: ClientSettings, now: float) -> None:
         self.routing = Routing(random, settings)
-        self._random = random
         self._settings = settings
         self._now = now
         self._closed = False
-        self._outputs: list[Output] = []
-
-        # From left to right: gathered, formed into calls that wait to be sent, sent.
-        self._gathering = Gathering(settings)
-        self._operations: Queue = {}
-        self._queries: dict[ReadLevel, Queue] = {level: {} for level in ReadLevel}
-        self._for_leader: dict[Call, None] = {}
-        self._for_others: dict[Call, None] = {}  # for anyone, or for one named member
-        self._attempts = Attempts(settings)
-
-        self._session: Session | None = None
-        self._opening: Opening | None = None
-        self._renewal: Renewal | None = None
+        self._registration = Registration(random, settings)
+        self._outbox = Outbox(self.routing, self._registration, settings)
+        self._gathering = self._outbox.gathering
+        self._attempts = self._outbox.attempts
         self._last_refusal: Refused | None = None  # since the last answer
 
     @property
@@ -132,31 +108,31 @@ class ClientCore:
             Closed: the client was closed.
         """
         pending = self._admit(operation, deadline, done)
-        self._operations[pending] = None
+        self._outbox.add_operation(pending)
         return pending
 
     def read(self, query: commands.Range, level: ReadLevel, deadline: float, done: Done) -> Pending:
         """Ask `query`, as often as it takes; raises as `submit` does."""
         pending = self._admit(query, deadline, done)
-        self._queries[level][pending] = None
+        self._outbox.add_query(pending, level)
         return pending
 
     def manage(self, action: Action, based_on: int, deadline: float, done: Done) -> Pending:
         """Change the group, from the configuration with index `based_on`; raises as `submit`."""
         pending = self._admit(action, deadline, done)
-        self._make_wait(Management(pending, action, based_on, self._settings))
+        self._outbox.wait(Management(pending, action, based_on, self._settings))
         return pending
 
     def inspect(self, member: PeerId | None, digest: bool, deadline: float, done: Done) -> Pending:
         """Ask `member` (None: the leader; 0: anyone) for its status; raises as `submit`."""
         pending = self._admit(None, deadline, done)
-        self._make_wait(Inspection(pending, member, digest, self._settings))
+        self._outbox.wait(Inspection(pending, member, digest, self._settings))
         return pending
 
     def cancel(self, pending: Pending) -> None:
         """Nobody waits for this operation any more: it is not told whether it takes effect."""
         if self._gathering.withdraw(pending) is not None:
-            self._leave(pending)
+            self._outbox.remove(pending)
 
     # --- what the world tells ---------------------------------------------------------------------
 
@@ -165,7 +141,7 @@ class ClientCore:
         for member in [member for member in self.routing.connected if member not in addresses]:
             self.lost(member, now)  # the transport lets go of it, and says nothing
         self.routing.know(addresses)
-        self._outputs.append(Know(self.routing.addresses))
+        self._outbox.know(self.routing.addresses)
 
     def connected(self, member: PeerId, now: float) -> None:
         """`member` can be sent to."""
@@ -201,202 +177,64 @@ class ClientCore:
         """A deadline came due, or may have."""
         self._now = now
         for pending in self._gathering.expired(now):
-            reading = self._harmless(pending)
+            reading = _harmless(pending)
             error = outcome.late(
                 pending.call, reading, self._last_refusal, [*self.routing.connected]
             )
             done = self._gathering.withdraw(pending)
             if done is not None:
-                self._leave(pending)
+                self._outbox.remove(pending)
                 done(error)
         for call in self._attempts.silent(now):
             self._lose_patience(call)
-        if self._session is not None and self._session.keep_alive_due <= now:
-            self._renew(self._session)
+        if self._registration.renewal_due <= now:
+            self._renew()
 
     def next_deadline(self) -> float:
         """When to call `tick` next, if nothing else happens before; infinity: never."""
-        due = min(self._gathering.next_deadline(), self._attempts.next_deadline())
-        if self._session is not None and self._renewal is None:
-            due = min(due, self._session.keep_alive_due)
-        if self._has_work() and self.routing.has_someone_to_ask:
-            # What still waits after a turn was held back.
-            due = min(due, max(self.routing.held_until, self._now))
-        for call in self._for_others:
-            if self._destination(call) != NOBODY:
-                due = min(due, call.not_before)
-        return due
+        return min(self._outbox.next_deadline(self._now), self._registration.renewal_due)
 
     def end_of_turn(self, now: float) -> list[Output]:
         """Send all that can be sent; gives what is to be carried out, in order."""
         self._now = now
-        if self._for_others or self._queries[ReadLevel.STALE]:
-            self._send_to_others()
-        if now >= self.routing.held_until and self._has_work():
-            if self.routing.reachable_leader != NOBODY:
-                self._send_to_leader(self.routing.reachable_leader)
-            else:
-                self._ask_around()
-        outputs, self._outputs = self._outputs, []
-        return outputs
+        self._outbox.send(now)
+        return self._outbox.drain()
 
     def close(self, now: float) -> list[Output]:
         """End every operation and the session; later calls raise Closed."""
         self._now = now
         self._closed = True
-        calls = [*self._for_leader, *self._for_others, *self._attempts.all()]
-        open_operations = [*self._operations, *(p for q in self._queries.values() for p in q)]
-        open_operations += [pending for call in calls for pending in call.operations]
-        for call in calls:
-            self._attempts.forget(call)
-        for queue in (self._operations, *self._queries.values()):
-            queue.clear()
-        self._for_leader.clear()
-        self._for_others.clear()
-        for pending in open_operations:
-            error = outcome.closed(pending.call, self._harmless(pending))
+        for pending in self._outbox.take_everything():
+            error = outcome.closed(pending.call, _harmless(pending))
             self._gathering.finish(pending, error)
-        if self._session is not None and self.routing.reachable_leader != NOBODY:
-            ending = Ending(self._session, self._settings)
-            message = self._attempts.begin(ending, self.routing.reachable_leader, now)
-            self._outputs.append(Transmit(self.routing.reachable_leader, message))
-            self._attempts.forget(ending)
-        self._session = self._opening = self._renewal = None
-        outputs, self._outputs = self._outputs, []
-        return outputs
+        session = self._registration.end()
+        if session is not None:
+            self._outbox.send_ending(Ending(session, self._settings), now)
+        return self._outbox.drain()
 
-    # --- operations that leave --------------------------------------------------------------------
+    # --- operations that end ----------------------------------------------------------------------
 
     def _admit(self, operation: Any, deadline: float, done: Done) -> Pending:
         if self._closed:
             raise errors.Closed("the handle is closed; nothing was sent; connect anew")
         return self._gathering.admit(operation, deadline, done)
 
-    def _harmless(self, pending: Pending) -> bool:
-        """Whether the operation changes nothing, so that its outcome is never in doubt."""
-        return isinstance(pending.operation, commands.Range) or isinstance(pending.call, Inspection)
-
-    def _leave(self, pending: Pending) -> None:
-        """Take a withdrawn operation out of where it is."""
-        call = pending.call
-        if call is None:
-            for queue in (self._operations, *self._queries.values()):
-                queue.pop(pending, None)
-            return
-        call.live -= 1
-        if call.live == 0:
-            self._drop(call)
-        elif isinstance(call, Frame) and call.unresolved == 0:
-            # The caller is told "not applied": the frame must not be sent with it again.
-            self._dissolve(call)
-
-    def _drop(self, call: Call) -> None:
-        """Nothing more is to be done for `call`."""
-        self._attempts.forget(call)
-        self._for_leader.pop(call, None)
-        self._for_others.pop(call, None)
-        if isinstance(call, Frame):
-            call.session.settle(call.number)
-
-    def _dissolve(self, frame: Frame) -> None:
-        """Certainly not applied: give up the number, put the operations back into the queue."""
-        self._drop(frame)
-        for pending in frame.operations:
-            if pending.done is not None:
-                pending.call = None
-                self._operations[pending] = None
-
     def _conclude(self, call: Call, results: Sequence[Any]) -> None:
         """`call` was answered: hand each operation its result."""
-        self._drop(call)
+        self._outbox.drop(call)
         if len(results) != len(call.operations):
             # One Failed stands for a whole frame that the machine could not read.
-            alone = results[0] if len(results) == 1 else outcome.unreadable(call)
+            alone = results[0] if _is_failed(results) else outcome.unreadable(call)
             results = [alone] * len(call.operations)
         finish = self._gathering.finish
         for pending, result in zip(call.operations, results, strict=True):
             finish(pending, result)
 
     def _fail(self, call: Call, error: Exception) -> None:
-        if call is self._opening:
-            self._opening = None
+        if isinstance(call, Opening):
             self.routing.hold(self._now)
-        if self._renewal is not None and call is self._renewal:
-            self._renewal.session.refreshed(self._now)  # not before the next one is due
-            self._renewal = None
+        self._registration.failed(call, self._now)
         self._conclude(call, [error] * len(call.operations))
-
-    # --- sending ----------------------------------------------------------------------------------
-
-    def _has_work(self) -> bool:
-        """Whether something waits to be sent to a leader."""
-        if self._for_leader or self._queries[ReadLevel.LINEARIZABLE]:
-            return True
-        session_under_way = self._session is None and self._opening is not None
-        return bool(self._operations) and not session_under_way
-
-    def _send_to_leader(self, leader: PeerId) -> None:
-        if self._operations:
-            self._form_frames(len(self._operations))
-        if self._queries[ReadLevel.LINEARIZABLE]:
-            self._form_queries(ReadLevel.LINEARIZABLE)
-        calls, self._for_leader = self._for_leader, {}
-        for call in calls:
-            self._transmit(call, leader)
-
-    def _ask_around(self) -> None:
-        """Find the leader with one call that has to be sent anyway; the rest waits for the news."""
-        member = self.routing.next_to_ask()
-        if member == NOBODY:
-            return
-        if not self._for_leader and self._operations:
-            self._form_frames(1)
-        if not self._for_leader:
-            self._form_queries(ReadLevel.LINEARIZABLE)
-        call = next(iter(self._for_leader))
-        del self._for_leader[call]
-        self._transmit(call, member)
-        self.routing.hold(self._now)
-
-    def _send_to_others(self) -> None:
-        self._form_queries(ReadLevel.STALE)
-        for call in [*self._for_others]:
-            member = self._destination(call)
-            if member != NOBODY and self._now >= call.not_before:
-                del self._for_others[call]
-                self._transmit(call, member)
-
-    def _destination(self, call: Call) -> PeerId:
-        """Where a call that is not for the leader goes now; NOBODY: it waits for a connection."""
-        member = call.member or self.routing.anyone(call.attempts)
-        return member if member in self.routing.connected else NOBODY
-
-    def _form_frames(self, at_most: int) -> None:
-        """Turn the queue into frames of the session, or begin with the session itself."""
-        if self._session is not None:
-            for operations in self._gathering.batches(self._operations, at_most):
-                self._for_leader[Frame(operations, self._session, self._settings)] = None
-        elif self._opening is None:
-            nonce = self._random.getrandbits(128).to_bytes(16, "big")
-            self._opening = Opening(nonce, self._settings)
-            self._for_leader[self._opening] = None
-
-    def _form_queries(self, level: ReadLevel) -> None:
-        queue = self._queries[level]
-        for operations in self._gathering.batches(queue, len(queue)):
-            self._make_wait(Queries(operations, level, self._settings))
-
-    def _transmit(self, call: Call, member: PeerId) -> None:
-        self._outputs.append(Transmit(member, self._attempts.begin(call, member, self._now)))
-
-    def _make_wait(self, call: Call) -> None:
-        (self._for_leader if call.member is None else self._for_others)[call] = None
-
-    def _renew(self, session: Session) -> None:
-        """Tell the group that the session lives, and which answers it may forget."""
-        if self._renewal is None:
-            self._renewal = Renewal(session, self._settings)
-            self._make_wait(self._renewal)
 
     # --- attempts that came to nothing ------------------------------------------------------------
 
@@ -409,7 +247,7 @@ class ClientCore:
         elif isinstance(call, Frame) and call.session.ended:
             self._end_with_session(call)
         else:
-            self._make_wait(call)
+            self._outbox.wait(call)
 
     def _lose_patience(self, call: Call) -> None:
         """Silence on a connection that looks alive: request or answer may have been dropped."""
@@ -421,11 +259,11 @@ class ClientCore:
         if isinstance(call, Frame) and call.session.ended:
             self._end_with_session(call)
         elif isinstance(call, Queries) and call.live > 1:
-            self._drop(call)
+            self._outbox.drop(call)
             for half in call.halves(self._settings):
-                self._make_wait(half)
+                self._outbox.wait(half)
         else:
-            self._make_wait(call)  # earlier attempts stay known: a late answer is as good as any
+            self._outbox.wait(call)  # earlier attempts stay known: a late answer is as good as any
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -433,7 +271,7 @@ class ClientCore:
         known = self.routing.addresses
         changed = self.routing.learn(member, news)
         if self.routing.addresses != known:
-            self._outputs.append(Know(self.routing.addresses))
+            self._outbox.know(self.routing.addresses)
         if not changed or self.routing.leader == NOBODY:
             return
         # What another member holds goes to the new leader now, not when patience ends: the old one
@@ -441,7 +279,7 @@ class ClientCore:
         for call in self._attempts.all():
             elsewhere = self.routing.leader not in call.requests.values()
             if call.member is None and elsewhere and call.repeatable():
-                self._make_wait(call)
+                self._outbox.wait(call)
 
     def _refused(self, member: PeerId, refusal: Refused) -> None:
         call = self._attempts.find(refusal.request)
@@ -495,13 +333,11 @@ class ClientCore:
                 call.session.refreshed(self._now)
                 self._conclude(call, results)
             case Opening(), sessions.Opened() as opened:
-                self._opening = None
-                self._session = Session(opened, self._now)
-                self._drop(call)
+                self._registration.opened(opened, self._now)
+                self._outbox.drop(call)
             case Renewal(), sessions.Alive():
-                self._renewal = None
-                call.session.refreshed(self._now)
-                self._drop(call)
+                self._registration.renewed(call, self._now)
+                self._outbox.drop(call)
             case Frame(), sessions.UnknownSession():
                 self._attempts.refuse(answer.request)  # this attempt certainly did nothing
                 self._session_ended(call.session)
@@ -512,30 +348,46 @@ class ClientCore:
                 refusal = Refused(answer.request, Code.OVERLOADED, NOBODY, message)
                 self._refused(member, refusal)
                 if isinstance(call, Frame) and not call.session.ended:
-                    self._renew(call.session)  # its mark makes room
+                    self._renew()  # its mark makes room
             case _, sessions.Invalid(message):
                 self._refused(member, Refused(answer.request, Code.INVALID, NOBODY, message))
             case _:
                 self._fail(call, outcome.unreadable(call))
+
+    def _renew(self) -> None:
+        """Tell the group that the session lives, and which answers it may forget."""
+        renewal = self._registration.renew()
+        if renewal is not None:
+            self._outbox.wait(renewal)
 
     def _session_ended(self, session: Session) -> None:
         """The group does not know `session`: end or move what belongs to it.
 
         Frames with an attempt under way wait for its answer, which tells what is certain of them.
         """
-        session.ended = True
-        if self._session is session:
-            self._session = None
-        if self._renewal is not None and self._renewal.session is session:
-            self._drop(self._renewal)
-            self._renewal = None
-        for call in [*self._for_leader]:
-            if isinstance(call, Frame) and call.session is session:
-                self._end_with_session(call)
+        renewal = self._registration.ended(session)
+        if renewal is not None:
+            self._outbox.drop(renewal)
+        for frame in self._outbox.waiting_frames():
+            if frame.session is session:
+                self._end_with_session(frame)
 
     def _end_with_session(self, frame: Frame) -> None:
         """Another attempt is of no use: the session that it names is gone."""
         if frame.unresolved == 0:
-            self._dissolve(frame)
+            self._outbox.dissolve(frame)
         else:
             self._fail(frame, outcome.session_expired())
+
+
+def _harmless(pending: Pending) -> bool:
+    """Whether the operation changes nothing, so that its outcome is never in doubt."""
+    return isinstance(pending.operation, commands.Range) or isinstance(pending.call, Inspection)
+
+
+def _is_failed(results: Sequence[Any]) -> bool:
+    """Whether the only result is a refusal."""
+    if len(results) != 1:
+        return False
+    [result] = results
+    return isinstance(result.result if isinstance(result, Lagging) else result, commands.Failed)

@@ -73,6 +73,7 @@ class AsyncClient:
         self._search: asyncio.Task[None] | None = None
         self._searched = -self.settings.rediscovery_interval_s + self._now
         self._closed = False
+        self._lost: errors.ClusterLost | None = None  # why there is nothing to wait for any more
         self._transport = transport(self)
         self._begin_turn()
         self._core.know(members, self._now)
@@ -208,6 +209,8 @@ class AsyncClient:
     def _begin_turn(self) -> None:
         """Take the time once a turn, and flush when all that this turn brings has been gathered."""
         if not self._turn_begun:
+            if self._lost is not None:
+                raise self._lost
             self._turn_begun = True
             self._now = clock()
             self._loop.call_soon(self._end_turn)
@@ -261,6 +264,10 @@ class AsyncClient:
             self._begin_turn()
             self._core.cancel(pending)
             raise
+        except errors.RayconsError as error:
+            if self._lost is not None:
+                raise self._lost from error
+            raise
 
     # --- when nobody can be reached ---------------------------------------------------------------
 
@@ -279,6 +286,11 @@ class AsyncClient:
                 self._searched = clock()
                 try:
                     found = await rediscover()
+                except errors.ClusterLost as error:
+                    self._lost = error
+                    self._search = None  # this task, which `close` must not cancel
+                    await self.close()
+                    return
                 except errors.RayconsError as error:
                     _log.warning("cannot find the members: %s", error)
                     continue

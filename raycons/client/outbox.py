@@ -1,0 +1,219 @@
+"""From operations to messages: queues, the calls formed from them, and to whom each may go now.
+
+queues --form--> waiting calls --send--> attempts --answer--> done
+  ^                   ^                     |
+  |                   +---- try again ------+
+  +------------- dissolve (certainly not applied)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from raycons.client.attempts import Attempts
+from raycons.client.calls import Call, Ending, Frame, Pending, Queries
+from raycons.client.gathering import Gathering, Queue
+from raycons.client.registration import Registration
+from raycons.client.routing import NOBODY, Routing
+from raycons.client.settings import ClientSettings
+from raycons.member.protocol import ReadLevel
+from raycons.transport.contract import Address, PeerId
+
+
+class Transmit(NamedTuple):
+    """Send the message to the member."""
+
+    member: PeerId
+    message: msgspec.Struct
+
+
+class Know(NamedTuple):
+    """Keep connections to these members."""
+
+    addresses: Mapping[PeerId, Address]
+
+
+Output = Transmit | Know
+
+
+class Outbox:
+    """Everything that has not ended, where it is, and what may leave."""
+
+    def __init__(
+        self, routing: Routing, registration: Registration, settings: ClientSettings
+    ) -> None:
+        self.gathering = Gathering(settings)
+        self.attempts = Attempts(settings)
+        self._routing = routing
+        self._registration = registration
+        self._settings = settings
+        self._operations: Queue = {}
+        self._queries: dict[ReadLevel, Queue] = {level: {} for level in ReadLevel}
+        self._for_leader: dict[Call, None] = {}
+        self._for_others: dict[Call, None] = {}  # for anyone, or for one named member
+        self._outputs: list[Output] = []
+
+    # --- in ---------------------------------------------------------------------------------------
+
+    def add_operation(self, pending: Pending) -> None:
+        """To be carried out in the next frame."""
+        self._operations[pending] = None
+
+    def add_query(self, pending: Pending, level: ReadLevel) -> None:
+        """To be asked with the next queries of that level."""
+        self._queries[level][pending] = None
+
+    def wait(self, call: Call) -> None:
+        """To be sent, or sent again."""
+        (self._for_leader if call.member is None else self._for_others)[call] = None
+
+    def know(self, addresses: Mapping[PeerId, Address]) -> None:
+        """Have connections kept to these members."""
+        self._outputs.append(Know(addresses))
+
+    # --- out --------------------------------------------------------------------------------------
+
+    def remove(self, pending: Pending) -> None:
+        """Take a withdrawn operation out of where it is."""
+        call = pending.call
+        if call is None:
+            for queue in (self._operations, *self._queries.values()):
+                queue.pop(pending, None)
+            return
+        call.live -= 1
+        if call.live == 0:
+            self.drop(call)
+        elif isinstance(call, Frame) and call.unresolved == 0:
+            # The caller is told "not applied": the frame must not be sent with it again.
+            self.dissolve(call)
+
+    def drop(self, call: Call) -> None:
+        """Nothing more is to be done for `call`."""
+        self.attempts.forget(call)
+        self._for_leader.pop(call, None)
+        self._for_others.pop(call, None)
+        if isinstance(call, Frame):
+            call.session.settle(call.number)
+
+    def dissolve(self, frame: Frame) -> None:
+        """Certainly not applied: give up the number, put the operations back into the queue."""
+        self.drop(frame)
+        for pending in frame.operations:
+            if pending.done is not None:
+                pending.call = None
+                self._operations[pending] = None
+
+    def waiting_frames(self) -> list[Frame]:
+        """The frames that wait for an attempt."""
+        return [call for call in self._for_leader if isinstance(call, Frame)]
+
+    def take_everything(self) -> list[Pending]:
+        """Empty all queues and forget all calls; gives the operations that were in them."""
+        queues = (self._operations, *self._queries.values())
+        taken = [pending for queue in queues for pending in queue]
+        for queue in queues:
+            queue.clear()
+        for call in [*self._for_leader, *self._for_others, *self.attempts.all()]:
+            self.attempts.forget(call)
+            taken += call.operations
+        self._for_leader.clear()
+        self._for_others.clear()
+        return taken
+
+    # --- sending ----------------------------------------------------------------------------------
+
+    def send(self, now: float) -> None:
+        """Send all that may leave now."""
+        if self._for_others or self._queries[ReadLevel.STALE]:
+            self._send_to_others(now)
+        if now >= self._routing.held_until and self._has_work():
+            leader = self._routing.reachable_leader
+            if leader != NOBODY:
+                self._send_to_leader(leader, now)
+            else:
+                self._ask_around(now)
+
+    def send_ending(self, ending: Ending, now: float) -> None:
+        """Send the last call, if a leader can be reached; its answer does not matter."""
+        if self._routing.reachable_leader != NOBODY:
+            self._transmit(ending, self._routing.reachable_leader, now)
+            self.attempts.forget(ending)
+
+    def drain(self) -> list[Output]:
+        """What was sent since the last call."""
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    def next_deadline(self, now: float) -> float:
+        """When something that waits here may leave, or has to end; infinity: never."""
+        due = min(self.gathering.next_deadline(), self.attempts.next_deadline())
+        if self._has_work() and self._routing.has_someone_to_ask:
+            # What still waits after a turn was held back.
+            due = min(due, max(self._routing.held_until, now))
+        waits = (call.not_before for call in self._for_others if self._destination(call) != NOBODY)
+        return min(due, min(waits, default=math.inf))
+
+    def _has_work(self) -> bool:
+        """Whether something could be sent to a leader."""
+        if self._for_leader or self._queries[ReadLevel.LINEARIZABLE]:
+            return True
+        return bool(self._operations) and not self._registration.under_way
+
+    def _send_to_leader(self, leader: PeerId, now: float) -> None:
+        if self._operations:
+            self._form_frames(len(self._operations))
+        if self._queries[ReadLevel.LINEARIZABLE]:
+            self._form_queries(ReadLevel.LINEARIZABLE)
+        calls, self._for_leader = self._for_leader, {}
+        for call in calls:
+            self._transmit(call, leader, now)
+
+    def _ask_around(self, now: float) -> None:
+        """Find the leader with one call that has to be sent anyway; the rest waits for the news."""
+        member = self._routing.next_to_ask()
+        if member == NOBODY:
+            return
+        if not self._for_leader and self._operations:
+            self._form_frames(1)
+        if not self._for_leader:
+            self._form_queries(ReadLevel.LINEARIZABLE)
+        call = next(iter(self._for_leader))
+        del self._for_leader[call]
+        self._transmit(call, member, now)
+        self._routing.hold(now)
+
+    def _send_to_others(self, now: float) -> None:
+        self._form_queries(ReadLevel.STALE)
+        for call in [*self._for_others]:
+            member = self._destination(call)
+            if member != NOBODY and now >= call.not_before:
+                del self._for_others[call]
+                self._transmit(call, member, now)
+
+    def _destination(self, call: Call) -> PeerId:
+        """Where a call that is not for the leader goes now; NOBODY: it waits for a connection."""
+        member = call.member or self._routing.anyone(call.attempts)
+        return member if member in self._routing.connected else NOBODY
+
+    def _form_frames(self, at_most: int) -> None:
+        """Turn the queue into frames of the session, or begin with the session itself."""
+        session = self._registration.session
+        if session is not None:
+            for operations in self.gathering.batches(self._operations, at_most):
+                self.wait(Frame(operations, session, self._settings))
+            return
+        opening = self._registration.begin()
+        if opening is not None:
+            self.wait(opening)
+
+    def _form_queries(self, level: ReadLevel) -> None:
+        queue = self._queries[level]
+        for operations in self.gathering.batches(queue, len(queue)):
+            self.wait(Queries(operations, level, self._settings))
+
+    def _transmit(self, call: Call, member: PeerId, now: float) -> None:
+        self._outputs.append(Transmit(member, self.attempts.begin(call, member, now)))
