@@ -261,8 +261,9 @@ class AsyncClient:
         try:
             return await future
         except asyncio.CancelledError:
-            self._begin_turn()
-            self._core.cancel(pending)
+            if self._lost is None:
+                self._begin_turn()
+                self._core.cancel(pending)
             raise
         except errors.RayconsError as error:
             if self._lost is not None:
