@@ -11,6 +11,8 @@ import asyncio
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from raycons.transport.actor_line import LISTEN_S, Reply, encode_reply
 from raycons.transport.clients import next_client_id
 from raycons.transport.contract import (
@@ -145,7 +147,11 @@ class ActorClients:
         client = self._clients.get(token)
         if client is not None:
             return client
-        greeting = decode_greeting(encoded)
+        try:
+            greeting = decode_greeting(encoded)
+        except (msgspec.MsgspecError, ValueError) as error:
+            self._common.counters["rejected_malformed"] += 1
+            return f"a greeting that is none: {error}"
         refusal = self._refusal(greeting)
         if refusal is not None:
             return refusal

@@ -107,6 +107,7 @@ class Harbour:
     eventually = staticmethod(eventually)
     codec = PairCodec()
     recorder = Recorder
+    secret = SECRET
 
     def __init__(self) -> None:
         self._open: list[Callable[[], Awaitable[None]]] = []

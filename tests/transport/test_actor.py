@@ -237,6 +237,7 @@ def test_only_admitted_senders_of_this_cluster_are_heard(play: Play) -> None:
         reply = decode_reply(await member.deliver(encode_greeting(harbour.greeting(2)), b""))
         assert reply.refusal == "removed"
         assert decode_reply(await member.deliver(b"nonsense", b"")).refusal
+        assert decode_reply(await member.exchange(b"token", b"nonsense", b"")).refusal
         assert told.events == []
 
     play(scenario)

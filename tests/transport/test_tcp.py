@@ -13,6 +13,7 @@ import pytest
 from raycons.errors import TransportError
 from raycons.transport.contract import Address
 from raycons.transport.gate import Direction, Gate
+from raycons.transport.greeting import Handshake
 
 Play = Callable[[Callable[[Any], Any]], None]
 
@@ -169,6 +170,29 @@ def test_a_newer_life_replaces_the_older_and_an_older_gets_no_place(play: Play) 
     play(scenario)
 
 
+def test_of_two_holders_that_greet_at_once_the_first_to_finish_stays(play: Play) -> None:
+    async def scenario(harbour: Any) -> None:
+        member, told = await harbour.member(1)
+        holders = []
+        for opening in (11, 12):  # both are let in: nobody is connected yet
+            greeting = harbour.greeting(2, 5, opening=opening)
+            handshake = Handshake.dialing(greeting, harbour.secret, lambda _: None)
+            reader, writer = await harbour.socket(member.address)
+            while handshake.peer is None:
+                writer.write(handshake.take())
+                handshake.feed(await reader.read(1000))
+            holders.append((handshake, reader, writer))
+        (first, _, to_first), (second, _, to_second) = holders
+        to_first.write(first.take())  # the last word of the greeting
+        await told.until_named("connected")
+        to_second.write(second.take())
+        await harbour.eventually(lambda: member.counters["rejected_identity"] == 1)
+        assert member.connected_peers()[2].opening == 11
+        assert told.events == [("connected", 2)]
+
+    play(scenario)
+
+
 def test_a_frame_for_another_incarnation_is_dropped(play: Play) -> None:
     async def scenario(harbour: Any) -> None:
         one, _, two, told_two = await harbour.pair()
@@ -255,6 +279,19 @@ def test_a_peer_that_does_not_read_costs_bounded_memory(play: Play) -> None:
         one.send(2, 0, (1, b"goes on"))
         await told_two.until(lambda: told_two.named("received")[-1] == (1, 0, (1, b"goes on")))
         assert told_two.named("lost") == []
+
+    play(scenario)
+
+
+def test_what_one_turn_sends_to_a_peer_is_bounded_too(play: Play) -> None:
+    async def scenario(harbour: Any) -> None:
+        settings = harbour.settings(peer_buffer_bytes=100_000)
+        one, _, _, told_two = await harbour.pair(settings=settings)
+        for _ in range(50):  # no turn of the loop in between
+            one.send(2, 0, (1, b"x" * 10_000))
+        received = await told_two.until_named("received", 10)
+        assert one.counters["dropped_full"] + one.counters["frames_sent"] == 50
+        assert len(received) <= one.counters["frames_sent"] <= 11
 
     play(scenario)
 
