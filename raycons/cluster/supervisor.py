@@ -29,7 +29,9 @@ from raycons.errors import (
     ClusterExists,
     MembersMissing,
     NoSuchMember,
+    NotApplied,
     RayconsError,
+    Refused,
     Unavailable,
 )
 from raycons.member.clock import boottime
@@ -148,7 +150,8 @@ class Supervising:
         while True:
             statuses = await fleet.statuses()
             leader = view_of_leader(statuses)
-            if leader is not None and leader.get("ready", True):
+            if leader is not None:
+                self._notes = ()
                 return
             if boottime() >= deadline:
                 raise MembersMissing(self._who_is_missing(statuses))
@@ -273,14 +276,19 @@ class Supervising:
             raise ClusterError(f"host {host} is not alive any more")
         reserved = await self._manage(Reserve(), based_on)
         id = reserved.value
-        await fleet.spawn(id, node)
-        made = await fleet.make(id)
-        client = await self._connected()
-        await fleet.begin(id, Configuration(peers=(), next_id=0), client.members)
-        await self._manage(
-            Add(id=id, nonce=made.nonce, host=made.host, voter=True, replaces=replaces),
-            reserved.configuration_index,
-        )
+        try:
+            await fleet.spawn(id, node)
+            made = await fleet.make(id)
+            client = await self._connected()
+            await fleet.begin(id, Configuration(peers=(), next_id=0), client.members)
+            await self._manage(
+                Add(id=id, nonce=made.nonce, host=made.host, voter=True, replaces=replaces),
+                reserved.configuration_index,
+            )
+        except (ClusterError, NotApplied, Refused):
+            # It certainly did not join. Its id is used up; the next attempt takes another.
+            await fleet.close([id])
+            raise
         return id
 
     # --- changes by hand --------------------------------------------------------------------------
@@ -302,6 +310,7 @@ class Supervising:
             if view is not None:
                 now = configuration_of(view)
                 if id in now.voters and not now.joint:
+                    self._notes = ()
                     return id
             if boottime() >= deadline:
                 raise Unavailable(
@@ -332,6 +341,7 @@ class Supervising:
                     raise Unavailable(f"the removal of replica {id} has begun and not finished")
                 await asyncio.sleep(SETTLE_S)
             await fleet.close([id])
+            self._notes = ()
 
     async def _settled(self, deadline: float) -> tuple[Fleet, Configuration, int]:
         """The fleet and a configuration that no change is under way in."""
@@ -405,7 +415,10 @@ class Supervisor:
 
     def __init__(self, name: str) -> None:
         from raycons.cluster.supervisor import Supervising
+        from raycons.member.logs import log_to_file
+        from raycons.member.naming import supervisor_name
 
+        log_to_file(supervisor_name(name))
         self._supervising = Supervising(name)
 
     async def start(self, settings: ClusterSettings, timeout_s: float) -> Charter:

@@ -16,7 +16,10 @@ class Member:
 
     def __init__(self, spec: MemberSpec) -> None:
         from raycons.member.hosting import Hosting
+        from raycons.member.logs import log_to_file
+        from raycons.member.naming import member_name
 
+        log_to_file(member_name(spec.cluster, spec.id))
         self._hosting = Hosting(spec)
 
     async def introduce(self) -> Introduction:
