@@ -75,7 +75,8 @@ class Routing:
         if news.term < self.term:
             return False
         before = self.leader
-        if news.term > self.term or news.leader != NOBODY:
+        # That nobody leads is believed of a newer term, or from the very member that led.
+        if news.term > self.term or news.leader != NOBODY or sender == self.leader:
             self.term, self.leader = news.term, news.leader
         self._learn_addresses(sender, addresses(news))
         if self.leader == before:

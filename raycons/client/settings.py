@@ -30,4 +30,3 @@ class ClientSettings(msgspec.Struct, frozen=True):
     max_key_bytes: int = 8 * KIB
     max_value_bytes: int = 1 * MIB
     max_transaction_bytes: int = 4 * MIB
-    page_bytes: int = 2 * MIB  # aimed at by a page of a long range

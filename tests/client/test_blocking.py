@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -148,6 +149,28 @@ def test_on_its_own_loop_it_refuses_to_wait_for_itself(client: BlockingClient) -
 
     Kv(client).put("a", b"1")
     background().run(main())
+
+
+def test_an_interrupt_gives_the_operation_up(client: BlockingClient, cluster: Cluster) -> None:
+    kv = Kv(client)
+    kv.put("a", b"1")
+    cluster.drop_answers = 1
+    main = threading.get_ident()
+
+    async def interrupt() -> None:
+        await cluster.answers_dropped()
+        signal.pthread_kill(main, signal.SIGINT)
+
+    task = asyncio.run_coroutine_threadsafe(interrupt(), background().loop)
+    with pytest.raises(KeyboardInterrupt):
+        kv.put("a", b"2")
+    task.result(5)
+
+    async def in_flight(client: AsyncClient) -> int:
+        return client._core.in_flight
+
+    assert client.run(in_flight) == 0
+    assert kv.put("a", b"3") == 3
 
 
 def test_a_forked_child_connects_anew(client: BlockingClient, cluster: Cluster) -> None:

@@ -243,6 +243,13 @@ def test_news_of_an_older_term_changes_nothing(driver: Driver) -> None:
     assert member == 2
 
 
+def test_a_leader_that_steps_down_is_believed_at_once(driver: Driver) -> None:
+    driver.receive(2, Leader(1, 0, ()))  # a follower that has not heard of the leader yet
+    assert driver.core.routing.leader == 1
+    driver.receive(1, Leader(1, 0, ()))
+    assert driver.core.routing.leader == 0
+
+
 def test_a_hint_does_not_displace_better_news(driver: Driver) -> None:
     driver.put("a")
     [(_, first)] = driver.turn()
