@@ -152,19 +152,16 @@ async def _answer(reference: Any) -> Any:
 async def look_everywhere(cluster: str, settings: ClusterSettings) -> list[HostReport]:
     """All hosts that are alive, one report for each host id, in a stable order.
 
-    A cluster in memory has no data root: there each node counts as a host by Ray's id.
+    A cluster in memory has no data root, and there each node counts as a host, by Ray's id. What
+    the disks hold under its name is reported all the same: it must not be started beside that.
     """
-    if settings.storage == "memory":
-        return await _on_every_node(_memory_host, (cluster, None))
     reports: list[HostReport] = await _on_every_node(look_here, (cluster, settings.path))
+    if settings.storage == "memory":
+        return [msgspec.structs.replace(each, host=each.node, problem="") for each in reports]
     by_host: dict[str, HostReport] = {}
     for report in reports:
         by_host.setdefault(report.host or report.node, report)
     return list(by_host.values())
-
-
-def _memory_host(cluster: str, path: str | None, node: str) -> HostReport:
-    return HostReport(host=node, node=node, hostname=platform.node(), root="")
 
 
 async def destroy_everywhere(cluster: str, path: str | None) -> list[str]:

@@ -136,7 +136,12 @@ def _explained(error: BaseException) -> ClusterError:
     refused = isinstance(error, getattr(ray.exceptions, "AuthenticationError", ()))
     if refused or ("auth" in text.lower() and "token" in text.lower()):
         return ClusterError(f"{_TOKEN_REMEDY}. Ray said: {text.splitlines()[0]}")
-    return ClusterError(f"cannot connect to Ray: {text}")
+    hint = ""
+    if isinstance(error, ConnectionError) and os.environ.get("RAY_AUTH_MODE", "") != "token":
+        # Ray asks for a token only whoever lets it find the cluster by itself, and of a refusal it
+        # says no more than that it could not connect.
+        hint = "; if that Ray was started with a token, set RAY_AUTH_MODE=token here, too"
+    return ClusterError(f"cannot connect to Ray: {text}{hint}")
 
 
 def _hush_death_notices() -> None:

@@ -86,9 +86,9 @@ def plan(
     steps += [
         Sweep(id)
         for id in states
-        if id not in configuration.ids
-        and id not in configuration.reserved
-        and id < configuration.next_id
+        # From `next_id` on, the configuration is older than the actor. A reserved id that is not
+        # listed is what an addition left that failed half way: none is under way meanwhile.
+        if id not in configuration.ids and id < configuration.next_id
     ]
     change = _change(configuration, states, lost_since, alive, now, grace_s, notes)
     if change is not None:

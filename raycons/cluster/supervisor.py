@@ -8,6 +8,7 @@ group knows its own configuration. The cluster serves without it; only repair wa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from typing import Any
@@ -30,6 +31,7 @@ from raycons.errors import (
     MembersMissing,
     NoSuchMember,
     NotApplied,
+    OutcomeUnknown,
     RayconsError,
     Refused,
     Unavailable,
@@ -120,8 +122,7 @@ class Supervising:
             )
             return await found_cluster(charter, hosts)
         uuid, before = self._stopped_cluster(stores)
-        if before is not None:
-            self._refuse_other(before, settings, BOUND_TO_DATA, "was stopped")
+        self._refuse_other(before, settings, BOUND_TO_DATA, "was stopped")
         charter = Charter(
             name=self._name, uuid=uuid, secret=secrets.token_bytes(32), settings=settings
         )
@@ -129,7 +130,7 @@ class Supervising:
         await resume_members(fleet, hosts)
         return fleet
 
-    def _stopped_cluster(self, stores: list[StoreReport]) -> tuple[str, ClusterSettings | None]:
+    def _stopped_cluster(self, stores: list[StoreReport]) -> tuple[str, ClusterSettings]:
         uuids = sorted({store.uuid for store in stores if store.uuid})
         if not uuids:
             problems = "; ".join(f"{store.path}: {store.problem}" for store in stores)
@@ -143,8 +144,11 @@ class Supervising:
                 f"the hosts hold stores of {len(uuids)} clusters named {self._name!r}: {places}; "
                 "move the directories of all but one away"
             )
-        settings = [store.settings for store in stores if store.settings is not None]
-        return uuids[0], settings[0] if settings else None
+        known = [store.settings for store in stores if store.settings is not None]
+        if not known:
+            places = ", ".join(store.path for store in stores)
+            raise ClusterError(f"the settings beside the stores cannot be read: {places}")
+        return uuids[0], known[0]
 
     async def _wait_for_leader(self, fleet: Fleet, deadline: float) -> None:
         while True:
@@ -281,10 +285,10 @@ class Supervising:
             made = await fleet.make(id)
             client = await self._connected()
             await fleet.begin(id, Configuration(peers=(), next_id=0), client.members)
-            await self._manage(
-                Add(id=id, nonce=made.nonce, host=made.host, voter=True, replaces=replaces),
-                reserved.configuration_index,
-            )
+            add = Add(id=id, nonce=made.nonce, host=made.host, voter=True, replaces=replaces)
+            # Whether an add of unknown outcome happened shows in the next configuration seen.
+            with contextlib.suppress(OutcomeUnknown):
+                await self._manage(add, reserved.configuration_index)
         except (ClusterError, NotApplied, Refused):
             # It certainly did not join. Its id is used up; the next attempt takes another.
             await fleet.close([id])
@@ -330,18 +334,26 @@ class Supervising:
                 raise NoSuchMember(
                     f"cluster {self._name!r} has no member {id}; it has {sorted(configuration.ids)}"
                 )
-            await self._manage(Remove(id), based_on)
-            while True:
-                view = view_of_leader(await fleet.statuses())
-                if view is not None:
-                    now = configuration_of(view)
-                    if id not in now.ids and not now.joint:
-                        break
-                if boottime() >= deadline:
-                    raise Unavailable(f"the removal of replica {id} has begun and not finished")
-                await asyncio.sleep(SETTLE_S)
+            # A leader that removes itself may be gone before it can say so.
+            with contextlib.suppress(OutcomeUnknown):
+                await self._manage(Remove(id), based_on)
+            await self._removed(fleet, id, deadline)
             await fleet.close([id])
             self._notes = ()
+
+    async def _removed(self, fleet: Fleet, id: PeerId, deadline: float) -> None:
+        while True:
+            view = view_of_leader(await fleet.statuses())
+            if view is not None:
+                configuration = configuration_of(view)
+                if id not in configuration.ids and not configuration.joint:
+                    return
+            if boottime() >= deadline:
+                raise OutcomeUnknown(
+                    f"the removal of replica {id} has not been seen to finish; look at status() "
+                    "before you repeat it"
+                )
+            await asyncio.sleep(SETTLE_S)
 
     async def _settled(self, deadline: float) -> tuple[Fleet, Configuration, int]:
         """The fleet and a configuration that no change is under way in."""

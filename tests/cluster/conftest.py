@@ -1,0 +1,18 @@
+"""A fresh place on a real Ray for each test's cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.yard import Yard
+
+
+@pytest.fixture
+def yard(ray_session: None, tmp_path: Path) -> Iterator[Yard]:
+    """A place for one test's cluster."""
+    yard = Yard(tmp_path)
+    yield yard
+    yard.clear()

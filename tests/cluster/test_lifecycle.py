@@ -1,0 +1,186 @@
+"""Starting, finding, stopping and resuming clusters on a real Ray."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from typing import Any
+
+import pytest
+import ray
+
+import raycons
+from raycons import errors
+from tests.cluster.yard import Yard, serving
+
+
+@pytest.mark.parametrize("transport", ["tcp", "actor"])
+def test_a_new_cluster_serves_the_whole_interface(yard: Yard, transport: Any) -> None:
+    cluster = yard.start(transport=transport)
+    kv = cluster.kv()
+    kv.put("jobs/42", b"queued")
+    assert kv.get("jobs/42") == b"queued"
+    assert kv.compare_and_swap("jobs/42", expect=b"queued", value=b"running")
+    assert not kv.compare_and_swap("jobs/42", expect=b"queued", value=b"again")
+    kv.put("jobs/43", b"queued")
+    assert [(entry.key, entry.value) for entry in kv.range(prefix="jobs/")] == [
+        (b"jobs/42", b"running"),
+        (b"jobs/43", b"queued"),
+    ]
+    first = kv.txn().when(kv.key("a").version == 0).then(kv.op.put("a", b"1"))
+    assert first.otherwise(kv.op.get("a")).commit().succeeded
+    again = kv.txn().when(kv.key("a").version == 0).then(kv.op.put("a", b"2"))
+    assert not again.otherwise(kv.op.get("a")).commit().succeeded
+    assert kv.delete("jobs/43") == 1
+    status = cluster.status()
+    assert serving(status) == [1, 2, 3] == list(status.voters)
+    assert status.tolerates == 1
+    assert status.transport == transport
+    assert all(len(replica.connections) == 2 for replica in status.replicas)
+    assert {replica.pid for replica in status.replicas} != {os.getpid()}
+
+
+def test_typed_values(yard: Yard) -> None:
+    cluster = yard.start(storage="memory", replicas=1)
+    kv = cluster.kv(codec="msgpack")
+    kv.put("config", {"workers": 4})
+    assert kv.get("config") == {"workers": 4}
+    with pytest.raises(errors.BadValueType, match="codec"):
+        cluster.kv().put("config", {"workers": 4})  # type: ignore[arg-type]
+
+
+def test_tasks_and_actors_connect_by_name(yard: Yard) -> None:
+    yard.start(storage="memory", replicas=1).kv().put("greeting", b"hello")
+
+    @ray.remote(num_cpus=0)
+    def read_in_a_task(name: str) -> bytes | None:
+        return raycons.connect(name).kv().get("greeting")
+
+    @ray.remote(num_cpus=0)
+    class Reader:
+        async def read(self, name: str) -> bytes | None:
+            from raycons import aio
+
+            cluster = await aio.connect(name)
+            return await cluster.kv().get("greeting")
+
+    assert ray.get(read_in_a_task.remote(yard.name)) == b"hello"
+    reader = Reader.remote()  # type: ignore[attr-defined]
+    assert ray.get(reader.read.remote(yard.name)) == b"hello"
+
+
+def test_two_starts_at_once_make_one_cluster(yard: Yard) -> None:
+    uuids: list[str] = []
+
+    def start() -> None:
+        uuids.append(yard.start(replicas=1).uuid)
+
+    threads = [threading.Thread(target=start) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(uuids) == 3
+    assert len(set(uuids)) == 1
+
+
+def test_a_running_cluster_refuses_other_settings_and_names_them(yard: Yard) -> None:
+    first = yard.start(replicas=1)
+    assert yard.start(replicas=1).uuid == first.uuid
+    with pytest.raises(errors.ClusterExists, match="replicas is 1, asked for 3"):
+        yard.start(replicas=3)
+    with pytest.raises(errors.ClusterExists, match="transport is 'tcp', asked for 'actor'"):
+        yard.start(replicas=1, transport="actor")
+
+
+def test_stop_keeps_the_data_and_start_resumes_it(yard: Yard) -> None:
+    cluster = yard.start()
+    kv = cluster.kv()
+    for number in range(100):
+        kv.put(f"key/{number:03}", str(number).encode())
+    before = kv.range(prefix="key/")
+    raycons.stop(yard.name)
+    with pytest.raises(errors.Closed):
+        kv.get("key/000")
+    with pytest.raises(errors.Closed, match="stopped"):
+        cluster.status()
+    with pytest.raises(errors.ClusterNotFound):
+        raycons.connect(yard.name)
+    with pytest.raises(errors.ClusterExists, match="was stopped with other settings: storage"):
+        yard.start(storage="memory")
+    resumed = yard.start()
+    assert resumed.uuid == cluster.uuid
+    after = resumed.kv().range(prefix="key/")
+    assert list(after) == list(before)
+    assert after.revision == before.revision
+
+
+def test_destroy_removes_the_stores(yard: Yard) -> None:
+    cluster = yard.start(replicas=1)
+    cluster.kv().put("a", b"1")
+    assert yard.store(1).is_dir()
+    raycons.stop(yard.name, destroy=True)
+    assert not yard.store(1).exists()
+    anew = yard.start(replicas=1)
+    assert anew.uuid != cluster.uuid
+    assert anew.kv().get("a") is None
+
+
+def test_start_creates_nothing_beside_stores_without_a_quorum(yard: Yard) -> None:
+    cluster = yard.start()
+    cluster.kv().put("a", b"1")
+    raycons.stop(yard.name)
+    aside = yard.root / "aside"
+    for id in (1, 3):
+        shutil.move(yard.store(id), aside / str(id))
+    with pytest.raises(errors.MembersMissing) as missing:
+        yard.start(timeout=4)
+    assert "replica 1" in str(missing.value)
+    assert "replica 3" in str(missing.value)
+    assert not yard.store(1).exists()
+    raycons.stop(yard.name)
+    shutil.move(aside / "1", yard.store(1))
+    resumed = yard.start()  # two of three are a quorum
+    assert resumed.uuid == cluster.uuid
+    assert resumed.kv().get("a") == b"1"
+
+
+def test_names_that_are_not_there(yard: Yard) -> None:
+    yard.start(storage="memory", replicas=1)
+    with pytest.raises(errors.ClusterNotFound, match=yard.name):
+        raycons.connect("nobody-made-this")
+    with pytest.raises(errors.ClusterNotFound):
+        raycons.stop("nobody-made-this")
+
+
+def test_start_and_stop_belong_in_a_driver(ray_session: None) -> None:
+    @ray.remote(num_cpus=0)
+    def start() -> str:
+        try:
+            raycons.start("from-a-task")
+        except errors.InsideRayWorker as error:
+            return str(error)
+        return "started"
+
+    assert "raycons.connect" in ray.get(start.remote())
+
+
+def test_bad_arguments_are_named(ray_session: None) -> None:
+    with pytest.raises(errors.BadArgument, match="replicas=0"):
+        raycons.start("x", replicas=0)
+    with pytest.raises(errors.BadArgument, match="storage='paper'"):
+        raycons.start("x", storage="paper")  # type: ignore[arg-type]
+    with pytest.raises(errors.BadArgument, match="transport='pigeon'"):
+        raycons.start("x", transport="pigeon")  # type: ignore[arg-type]
+    with pytest.raises(errors.BadArgument, match="port_range"):
+        raycons.start("x", port_range=(9, 1))
+    with pytest.raises(errors.BadArgument, match="name"):
+        raycons.start("../x")
+
+
+def test_members_listen_in_the_port_range(yard: Yard) -> None:
+    cluster = yard.start(replicas=3, storage="memory", port_range=(23400, 23420))
+    ports = {int(replica.address.rpartition(":")[2]) for replica in cluster.status().replicas}
+    assert len(ports) == 3
+    assert ports <= set(range(23400, 23421))
