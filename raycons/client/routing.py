@@ -120,6 +120,10 @@ class Routing:
         if self.reachable_leader not in (NOBODY, sender):
             return  # an old attempt, refused after we learned better
         self.leader = hint if hint != sender else NOBODY
+        if self.leader == NOBODY:
+            # Whoever answers knows nothing (it may have been removed, and not know that either), so
+            # only those that were silent can: their probes may have been lost in a partition.
+            self._asked.clear()
         self._redirects += 1
         if self.reachable_leader == NOBODY or self._redirects > self._settings.free_redirects:
             self.hold(now)
