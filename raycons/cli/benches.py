@@ -13,7 +13,7 @@ from rich.table import Table
 
 from raycons.bench.options import FAULTS, STORAGES, TRANSPORTS
 from raycons.cli.output import Format, emit, fields, format_option, stderr
-from raycons.cli.session import hush, use_our_ray
+from raycons.cli.session import prepare
 
 if TYPE_CHECKING:
     from raycons.aio import AsyncCluster
@@ -229,11 +229,10 @@ def _run(main: Callable[[], Coroutine[Any, Any, T]], name: str | None) -> T:
     """Run `main` on uvloop, in the Ray of the cluster `name`, or in a new one."""
     import uvloop
 
+    prepare()
     from raycons.bench.arena import private_ray
 
-    hush()
     if name is not None:
-        use_our_ray()
         return uvloop.run(main())
     with private_ray():
         return uvloop.run(main())

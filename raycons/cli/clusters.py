@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 import warnings
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from rich import box
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
 from raycons.cli import localray
 from raycons.cli.output import Format, emit, format_option, note, stdout
-from raycons.cli.session import connected, hush, name_option, use_our_ray
+from raycons.cli.session import connected, name_option, naming_the_remedy, prepare
 from raycons.errors import ClusterNotFound
 
 if TYPE_CHECKING:
@@ -63,14 +66,15 @@ def up(
     import raycons
     from raycons.cluster.rays import join_ray
 
-    use_our_ray()
-    hush()
+    prepare()
     try:
         join_ray(name)
     except ClusterNotFound:
         note("no Ray runs here: starting one for this machine")
         localray.start()
-        use_our_ray()
+        # Ray reads how to authenticate once, when it is imported: only a new process joins by
+        # the token of the Ray that was just started.
+        os.execv(sys.executable, [sys.executable, "-m", "raycons.cli", *sys.argv[1:]])
     with warnings.catch_warnings(record=True) as cautions:
         warnings.simplefilter("always")
         cluster = raycons.start(
@@ -106,9 +110,9 @@ def down(name: str, destroy: bool, path: str | None, yes: bool, form: Format) ->
 
     if destroy and not yes:
         click.confirm(f"Remove all data of cluster {name!r}?", abort=True, err=True)
-    use_our_ray()
-    hush()
-    raycons.stop(name, destroy=destroy, path=path)
+    prepare()
+    with naming_the_remedy():
+        raycons.stop(name, destroy=destroy, path=path)
     record = localray.recorded()
     stops_ray = record is not None and _joined(record) and not running_clusters()
     if record is not None and stops_ray:
@@ -157,26 +161,25 @@ def status_table(status: ClusterStatus) -> Group:
     )
     leader = f"replica {status.leader}" if status.leader else "none"
     head = (
-        f"[bold]{status.name}[/bold]  leader {leader}, term {status.term}, commit {status.commit:,}"
-        f"  ({status.storage}, {status.transport}, {status.reads}; {losses})"
+        f"[bold]{status.name}[/bold]: leader {leader}, term {status.term}, "
+        f"commit {status.commit:,}; {losses}\n"
+        f"storage {status.storage}, transport {status.transport}, reads {status.reads}"
     )
-    table = Table()
-    for column in ("replica", "state", "role", "term"):
-        table.add_column(column)
-    for column in ("applied", "lag", "log", "store", "connections", "pid"):
-        table.add_column(column, justify="right")
-    table.add_column("address")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for column in ("id", "state", "role"):
+        table.add_column(column, no_wrap=True)
+    for column in ("applied", "lag", "log", "store", "pid"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("address", no_wrap=True)
     for one in status.replicas:
         table.add_row(
             str(one.id),
             one.state,
             f"[green]{one.role}[/green]" if one.id == status.leader else one.role,
-            str(one.term),
             f"{one.applied:,}",
             f"{one.lag:,}",
             f"{one.log_entries:,}",
             _mebibytes(one.store_bytes),
-            ",".join(map(str, one.connections)),
             str(one.pid),
             one.address,
         )

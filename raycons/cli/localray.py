@@ -25,7 +25,6 @@ from raycons.store.host import default_root
 
 RECORD = "local-ray.json"
 LOG = "local-ray.log"
-HOST = "127.0.0.1"  # a Ray for this machine alone; one for several is the user's to start
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 LOOK_S = 0.1
@@ -37,6 +36,7 @@ class LocalRay(msgspec.Struct, frozen=True):
     pid: int  # of the `ray start --block` process
     started: int  # the kernel's start time of that process: a later process may get the same pid
     address: str
+    auth_mode: str  # Ray's RAY_AUTH_MODE: whoever joins by address must ask for it, too
 
 
 def recorded() -> LocalRay | None:
@@ -53,43 +53,64 @@ def start() -> LocalRay:
 
     Raises ClusterError, naming the log, where it does not come up.
     """
+    import ray
+
     root = default_root()
     root.mkdir(parents=True, exist_ok=True)
+    host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     port = _free_port()
+    environment = head_environment()
+    _make_token(environment)
     log = root / LOG
     with log.open("wb") as output:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-                *(f"--port={port}", f"--node-ip-address={HOST}", "--include-dashboard=false"),
+                *(f"--port={port}", f"--node-ip-address={host}", "--include-dashboard=false"),
                 "--disable-usage-stats",
             ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a Ctrl-C at this terminal is not meant for it
-            env=environment(),
+            env=environment,
         )
     started = _start_time(process.pid)
-    record = LocalRay(process.pid, started or 0, f"{HOST}:{port}")
+    address = f"{host}:{port}"
+    record = LocalRay(process.pid, started or 0, address, environment["RAY_AUTH_MODE"])
     (root / RECORD).write_bytes(msgspec.json.encode(record))
-    up = _wait(lambda: process.poll() is not None or _accepts(port), START_TIMEOUT_S)
+    up = _wait(lambda: process.poll() is not None or _accepts(host, port), START_TIMEOUT_S)
     if not up or process.poll() is not None:
         stop(record)
         raise ClusterError(f"Ray did not start on this machine; its output is in {log}")
     return record
 
 
-def environment() -> dict[str, str]:
-    """The environment of a Ray head.
+def head_environment() -> dict[str, str]:
+    """The environment of a Ray head: ours, with what Ray would by itself choose worse.
 
-    Ray lowers the priority of its workers by default, which makes members wait behind everything
-    else on the machine; and it asks for a token, which it makes itself only for `ray.init`.
+    Ray lowers the priority of its workers, so that members would wait behind everything else on the
+    machine. And it listens on the machine's network address; `ray.init` asks whoever connects for
+    a token, `ray start` does not, unless told.
     """
     environment = dict(os.environ)
     environment.setdefault("RAY_worker_niceness", "0")
+    environment.setdefault("RAY_AUTH_MODE", "token")
     environment.pop("RAY_ADDRESS", None)
     return environment
+
+
+def _make_token(environment: dict[str, str]) -> None:
+    """Have Ray make its token file, where token authentication is on and there is no token yet."""
+    if environment["RAY_AUTH_MODE"].lower() == "token":
+        subprocess.run(
+            [sys.executable, "-m", "ray.scripts.scripts", "get-auth-token", "--generate"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # it is a secret
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            check=False,  # the head says better what is wrong
+        )
 
 
 def stop(record: LocalRay) -> None:
@@ -114,15 +135,15 @@ def _start_time(pid: int) -> int | None:
 
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
+        probe.bind(("", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _accepts(port: int) -> bool:
+def _accepts(host: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(LOOK_S)
-        return probe.connect_ex((HOST, port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 def _wait(condition: Callable[[], bool], timeout_s: float) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from raycons.cli import localray
+from raycons.errors import ClusterNotFound
 
 if TYPE_CHECKING:
     from raycons.cluster.blocking import Cluster
@@ -22,17 +22,17 @@ name_option = click.option(
 )
 
 
-def use_our_ray() -> None:
-    """Prefer the Ray that `raycons up` started, unless the user names another in RAY_ADDRESS."""
-    record = localray.recorded()
-    if record is not None:
-        os.environ.setdefault("RAY_ADDRESS", record.address)
+def prepare() -> None:
+    """Choose the Ray to join.
 
-
-def hush() -> None:
-    """Keep Ray's own log lines off the terminal; its errors reach us as exceptions."""
+    Must come before Ray is imported, for Ray reads how to authenticate then. The Ray that
+    `raycons up` started is preferred, unless the user names another in RAY_ADDRESS.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    record = localray.recorded()
+    if record is not None and "RAY_ADDRESS" not in os.environ:
+        os.environ["RAY_ADDRESS"] = record.address
+        os.environ.setdefault("RAY_AUTH_MODE", record.auth_mode)
 
 
 @contextlib.contextmanager
@@ -40,10 +40,26 @@ def connected(name: str) -> Iterator[Cluster]:
     """The running cluster `name`. Raises ClusterNotFound where it, or Ray, does not run."""
     import raycons
 
-    use_our_ray()
-    hush()
-    cluster = raycons.connect(name)
+    prepare()
+    with naming_the_remedy():
+        cluster = raycons.connect(name)
     try:
         yield cluster
     finally:
         cluster.close()
+
+
+@contextlib.contextmanager
+def naming_the_remedy() -> Iterator[None]:
+    """Where no Ray runs, say which command starts one, not which function."""
+    try:
+        yield
+    except ClusterNotFound as error:
+        import ray
+
+        if ray.is_initialized():
+            raise
+        raise ClusterNotFound(
+            "no Ray runs on this machine; `raycons up` starts one with a cluster, or name a "
+            "running one in RAY_ADDRESS"
+        ) from error
