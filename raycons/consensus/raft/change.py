@@ -114,6 +114,8 @@ class Changes(Snapshots):
             return False
         if self.log.last_index - progress.match > self.settings.caught_up_entries:
             return False
+        if progress.match < self.configuration_index:
+            return False  # in a short log nobody lags far; this one may never have come up
         self._append_configuration(membership.promote(self.configuration, peer), now)
         return True
 
@@ -134,6 +136,11 @@ class Changes(Snapshots):
         self.released = True
         self.send(best, TimeoutNow(self.term))
         self.become_follower(0, now, "removed from the configuration")
+
+    def stop_leading(self, now: float) -> None:
+        """Whoever leads next tells the removed, if their removal stands."""
+        super().stop_leading(now)
+        self.departing = {}
 
     # --- handing over -----------------------------------------------------------------------------
 

@@ -85,6 +85,7 @@ class Election(Core):
         self.campaign_released = release
         self.reset_election_timer(now)
         self.announce("campaigning, asked by the leader" if release else "campaigning")
+        self.leader_changed()
         question = RequestVote(self.term, self.log.last, release)
         for peer in self.electors():
             self.reply(peer, question)

@@ -35,6 +35,8 @@ def add(configuration: Configuration, joiner: Peer) -> Configuration:
     """Add a replica that was reserved, as a learner; JOINING ones become voters by themselves."""
     if joiner.id not in configuration.reserved:
         raise BadChange("invalid", f"replica {joiner.id} was not reserved; reserve an id first")
+    if joiner.role == Role.VOTER or joiner.leaving:
+        raise BadChange("invalid", f"replica {joiner.id} must join as a learner, to catch up first")
     if joiner.replaces and joiner.replaces not in configuration.voters:
         raise BadChange("no-such-member", f"replica {joiner.replaces} is not a voter to replace")
     return msgspec.structs.replace(

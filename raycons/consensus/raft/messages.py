@@ -90,7 +90,7 @@ class Heartbeat(_Message, frozen=True):
     """I lead `term`. Resets the election timer; asks the receiver to confirm `round`."""
 
     term: Term
-    commit: Index  # never beyond what the receiver is known to hold
+    commit: tuple[Index, Term]  # committed, and held by the receiver as far as we know
     round: int  # echoed: a quorum of echoes proves leadership after the round was sent
 
 

@@ -158,7 +158,13 @@ class Replication(Election):
                 self.uncommitted_bytes = max(
                     0,
                     self.uncommitted_bytes
-                    - sum([len(entry.data) + ENTRY_OVERHEAD_BYTES for entry in entries]),
+                    - sum(
+                        [
+                            len(entry.data) + ENTRY_OVERHEAD_BYTES
+                            for entry in entries
+                            if entry.index >= self.term_start  # earlier ones were never added
+                        ]
+                    ),
                 )
         self.applied = index
         self.committed_further(now)
@@ -218,14 +224,18 @@ class Replication(Election):
         self.heartbeat_due = now + self.settings.heartbeat_interval_s
         self.round_sent(now)
         for peer, progress in self.progress.items():
-            self.send(peer, Heartbeat(self.term, min(progress.match, self.commit), self.round))
+            index = min(progress.match, self.commit)
+            term = self.log.term(index)
+            commit = (0, 0) if term is None else (index, term)  # None: the follower lags far behind
+            self.send(peer, Heartbeat(self.term, commit, self.round))
 
     def receive_heartbeat(self, sender: ReplicaId, message: Heartbeat, now: float) -> None:
         """Confirm the leader; with leases, promise not to vote, counted on our own clock."""
         self.follow(sender, now)
-        if message.commit > self.commit and message.commit <= self.log.last_index:
-            # The leader knows that we hold this entry, durably, in its term.
-            self.commit_to(message.commit, now)
+        # The leader believes that we hold this entry. A disk that went back in time may hold
+        # another one of that index, so the term decides.
+        if message.commit[0] > self.commit and self.log.holds(message.commit):
+            self.commit_to(message.commit[0], now)
         promise = self.configuration.lease_s
         if promise:
             self.promised_until = max(self.promised_until, now + promise)

@@ -15,7 +15,7 @@ from raycons.consensus.contract import (
     StageChunk,
     StreamSnapshot,
 )
-from raycons.consensus.quorum import ReplicaId
+from raycons.consensus.quorum import Index, ReplicaId
 from raycons.consensus.raft.messages import Appended, SnapshotChunk, SnapshotReply
 from raycons.consensus.raft.progress import Mode, Progress
 from raycons.consensus.raft.reads import Reads
@@ -61,6 +61,13 @@ class Snapshots(Reads):
         progress.snapshot_sent_at = now
         self.emit(StreamSnapshot(sender, message.snapshot, message.next))
 
+    def stop_leading(self, now: float) -> None:
+        """Pieces not yet given out would be sent in a term that we do not lead."""
+        super().stop_leading(now)
+        kept = [effect for effect in self._effects if type(effect) is not StreamSnapshot]
+        assert self._persist_at == 0, "a leader installs no snapshot"
+        self._effects = kept
+
     def streams_to(self, peer: ReplicaId) -> bool:
         """Whether a snapshot to `peer` is still wanted; the driver drops its view otherwise."""
         progress = self.progress.get(peer)
@@ -77,7 +84,7 @@ class Snapshots(Reads):
             self.commit_to(last.index, now)
         if last.index <= self.commit:
             self.incoming = 0
-            self.acknowledge = max(self.acknowledge or 0, self.commit)
+            self.answer_installed(sender, message, self.commit)
             return
         if message.snapshot != self.incoming:
             if message.sequence:
@@ -115,6 +122,14 @@ class Snapshots(Reads):
         self.writes.append((self.write_number, last, now))
         self.durable_index = 0
         self.acknowledge = None
+        self.answer_installed(sender, message, last.index)
+
+    def answer_installed(self, sender: ReplicaId, message: SnapshotChunk, held: Index) -> None:
+        """The state of that snapshot is here, however it came; an answer that got lost is repeated.
+
+        The Appended goes first, so that the leader knows how far we are before it probes.
+        """
+        after = self.after_everything()
         reply = SnapshotReply(self.term, message.snapshot, message.sequence + 1, True)
-        self.emit(Send(sender, Appended(self.term, last.index), self.write_number))
-        self.emit(Send(sender, reply, self.write_number))
+        self.emit(Send(sender, Appended(self.term, held), after))
+        self.emit(Send(sender, reply, after))
