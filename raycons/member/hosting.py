@@ -191,6 +191,7 @@ class Hosting:
             incarnation=self._opening.incarnation,
             opening=self._opening.opening,
             address=None,
+            earlier=self._opening.earlier,
         )
         shell = Shell(
             greeting=greeting,

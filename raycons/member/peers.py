@@ -3,10 +3,15 @@
 A store that is opened raises its incarnation counter and mints a random `opening`. Whoever shows an
 incarnation below the highest one seen, or the same one with another `opening`, holds a copy of the
 store (a restored disk image, a twin on a machine that was cut off): it must not be talked to, for
-it could vote twice or forget what it acknowledged.
+it could vote twice or forget what it acknowledged. So does whoever shows a higher incarnation that
+did not pass through the `opening` that was seen: a copy that is opened often enough counts as far.
 
-The record needs no sync of its own. Every vote or acknowledgement that a peer's message leads to is
-synced later through the same write-ahead log, so the record reaches the disk no later than them.
+The record is written before any message of the peer is acted on, through the write-ahead log that
+a vote or an acknowledgement goes through after it. What the peer acknowledges can count for a
+leader before anything is synced here, so whoever keeps the book has it synced at once.
+
+Known limit: a copy that is opened more often than a greeting tells of, between two meetings, is
+taken for the store.
 """
 
 from __future__ import annotations
@@ -58,18 +63,31 @@ class PeerBook:
                 f"two processes hold incarnation {greeting.incarnation} of replica "
                 f"{greeting.id}'s store: the first one seen is kept, this one is a copy"
             )
+        openings_between = greeting.incarnation - known.incarnation - 1
+        if 0 <= openings_between < len(greeting.earlier):
+            if greeting.earlier[openings_between] != known.opening:
+                return (
+                    f"replica {greeting.id} was seen at incarnation {known.incarnation} of its "
+                    "store, but not by this copy of it (a restored disk image?), which must not "
+                    "serve; remove its directory"
+                )
         return None
 
-    def meet(self, greeting: Greeting) -> None:
-        """Remember an admitted peer's age and, if it says so, where it listens."""
+    def meet(self, greeting: Greeting) -> bool:
+        """Remember an admitted peer's age and, if it says so, where it listens; whether it is news.
+
+        News is to be synced soon, though nothing need wait for it.
+        """
         known = self._records.get(greeting.id)
         if greeting.address is not None:
             address: tuple[str, int] | None = (greeting.address[0], greeting.address[1])
         else:
             address = known.address if known is not None else None
         record = PeerRecord(greeting.nonce, greeting.incarnation, greeting.opening, address)
-        if record != known:
-            self._keep(greeting.id, record)
+        if record == known:
+            return False
+        self._keep(greeting.id, record)
+        return True
 
     def locate(self, addresses: Mapping[PeerId, Address]) -> bool:
         """Take over addresses learned elsewhere; whether anything was new."""

@@ -77,6 +77,7 @@ class Shell:
         self._turn_scheduled = False
         self._known_configuration: object = None
         self._stopped = False
+        self._asked_sync = 0  # the newest write that the engine wanted synced
         self._probe: tuple[ClientId, int, float] | None = None  # the command that is being timed
         self.meter = Meter()
         self.engine = Engine(
@@ -134,6 +135,7 @@ class Shell:
 
     def sync(self, number: int) -> None:
         """Make durable all that was written so far, then say so."""
+        self._asked_sync = number
         self._syncer.request(number)
 
     def event(self, name: str, fields: dict[str, Any]) -> None:
@@ -168,7 +170,8 @@ class Shell:
         self._connected.add(peer)
         self._last_contact[peer] = boottime()
         before = self._peers.addresses.get(peer)
-        self._peers.meet(greeting)
+        if self._peers.meet(greeting):
+            self._syncer.request(self._asked_sync)  # once more: it covers the news
         if self._peers.addresses.get(peer) != before:
             self._refresh_addresses()
         self._schedule_turn()

@@ -19,6 +19,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import struct
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +61,8 @@ __all__ = [
 
 FORMAT = 1  # of the directory and of every key and value in it
 IDENTITY, LOCK, DATABASE = "identity.json", "lock", "db"
+# So many openings can lie between two meetings of peers, and they still tell the store from a copy.
+REMEMBERED_OPENINGS = 64
 # Keys that a store keeps about itself begin with the number of no group.
 OWN = b"\xff\xff\xff\xff"
 NONCE_KEY, OPENING_KEY = OWN + b"nonce", OWN + b"opening"
@@ -83,6 +86,7 @@ class Opening(NamedTuple):
 
     incarnation: int  # how often the store was opened
     opening: int  # 63 random bits
+    earlier: tuple[int, ...] = ()  # the `opening`s before this one, the newest first
 
 
 class Found(NamedTuple):
@@ -245,15 +249,12 @@ class MemberDirectory:
 
 def opened(store: Store) -> Opening:
     """Count this opening and mint its number, on disk before it returns."""
-    raw = store.get(Space.META, OPENING_KEY)
-    before = int.from_bytes(raw[:8], "big") if raw is not None else 0
-    now = Opening(before + 1, secrets.randbits(63))
+    raw = store.get(Space.META, OPENING_KEY) or bytes(8)
+    count, *before = struct.unpack(f">{len(raw) // 8}Q", raw)
+    now = Opening(count + 1, secrets.randbits(63), tuple(before[:REMEMBERED_OPENINGS]))
+    record = (now.incarnation, now.opening, *now.earlier)
     batch = Batch()
-    batch.put(
-        Space.META,
-        OPENING_KEY,
-        now.incarnation.to_bytes(8, "big") + now.opening.to_bytes(8, "big"),
-    )
+    batch.put(Space.META, OPENING_KEY, struct.pack(f">{len(record)}Q", *record))
     store.write(batch)
     store.sync()
     return now

@@ -56,6 +56,9 @@ class Greeting(msgspec.Struct, frozen=True, array_like=True):
     incarnation: int  # how often the store was opened
     opening: int  # random, minted at that opening: two holders of one image differ in it
     address: tuple[str, int] | None  # where the speaker listens, for peers that do not know it yet
+    # The `opening`s before this one, the newest first: a copy of a store that was opened often
+    # shows a high incarnation, but not what the store itself showed on the way there.
+    earlier: tuple[int, ...] = ()
 
 
 class Admission(Protocol):

@@ -147,6 +147,14 @@ class Town:
         """What a member's transport counted."""
         return dict(self.members[id].wiring.transport.counters)
 
+    async def counted(self, id: int, counter: str, count: int = 1) -> None:
+        """Wait until a member's transport counted something so often."""
+        await eventually(lambda: self.counters(id)[counter] >= count, counter)
+
+    async def connected(self, id: int, peer: int) -> None:
+        """Wait until a member is connected to a peer."""
+        await eventually(lambda: peer in self.status(id)["connections"], f"{id} meets {peer}")
+
     def leader(self) -> int:
         """The leader of the newest term; 0: none."""
         leading = [
