@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,7 +57,8 @@ load_options = _options(
 def bench() -> None:
     """Measure throughput, latency, failover, and what consensus costs.
 
-    Each bench makes a Ray and a cluster of its own and removes them, unless --name is given.
+    Each bench makes a Ray and a cluster of its own and removes them; with RAY_ADDRESS set, as in a
+    Ray job, only the cluster; with --name, it uses a running one.
     """
 
 
@@ -226,13 +228,17 @@ def _on_cluster(
 
 
 def _run(main: Callable[[], Coroutine[Any, Any, T]], name: str | None) -> T:
-    """Run `main` on uvloop, in the Ray of the cluster `name`, or in a new one."""
+    """Run `main` on uvloop: in the Ray of the cluster `name`, in RAY_ADDRESS, or in a new one.
+
+    RAY_ADDRESS is set in a Ray job, too: a bench that was submitted to a Ray cluster measures it.
+    """
     import uvloop
 
+    given = name is not None or "RAY_ADDRESS" in os.environ
     prepare()
     from raycons.bench.arena import private_ray
 
-    if name is not None:
+    if given:
         return uvloop.run(main())
     with private_ray():
         return uvloop.run(main())

@@ -1,0 +1,1 @@
+"""The demonstration: load, faults and a full restart, and then the proof that nothing was lost."""
