@@ -41,11 +41,20 @@ class Election(Core):
     def may_campaign(self, now: float) -> bool:
         """Whether this replica could serve as a leader now."""
         return (
-            self.id in self.configuration.electors
+            self.may_be_needed()
             and not self.retired
             and not self.bound(now)
             and not self.disk_stalled(now)
         )
+
+    def may_be_needed(self) -> bool:
+        """Whether we are a voter, or were, in the configuration that was committed last.
+
+        A leader that appended the configuration without itself may hold the only log that can win,
+        until that entry has committed; it then campaigns without a vote of its own. Dissertation,
+        section 4.2.2.
+        """
+        return any(self.id in configuration.electors for _, configuration in self.configurations)
 
     def leader_connection_dropped(self, now: float) -> None:
         """Ask at once, staggered by rank so that the followers do not split the vote.
@@ -54,7 +63,7 @@ class Election(Core):
         closing its connection must not cause an election storm.
         """
         self.leader_connection_lost = True
-        if self.bound(now) or now < self.quick_after or self.id not in self.configuration.electors:
+        if self.bound(now) or now < self.quick_after or not self.may_be_needed():
             return
         rank = sum(other < self.id for other in self.electors() if other != self.leader)
         stagger = self.settings.reconnect_stagger_s
@@ -100,7 +109,7 @@ class Election(Core):
         """The leader hands over to us: campaign without asking first."""
         if message.term != self.term or self.role == "leader" or self.retired:
             return
-        if self.id in self.configuration.electors and not self.disk_stalled(now):
+        if self.may_be_needed() and not self.disk_stalled(now):
             self.campaign(now, release=True)
 
     # --- answering --------------------------------------------------------------------------------
