@@ -151,9 +151,9 @@ class Outbox:
     def next_deadline(self, now: float) -> float:
         """When something that waits here may leave, or has to end; infinity: never."""
         due = min(self.gathering.next_deadline(), self.attempts.next_deadline())
-        if self._has_work() and self._routing.has_someone_to_ask:
-            # What still waits after a turn was held back.
-            due = min(due, max(self._routing.held_until, now))
+        if self._has_work():
+            # What still waits after a turn was held back, or has nobody to go to.
+            due = min(due, max(self._routing.may_send_at(), now))
         waits = (call.not_before for call in self._for_others if self._destination(call) != NOBODY)
         return min(due, min(waits, default=math.inf))
 
@@ -174,7 +174,7 @@ class Outbox:
 
     def _ask_around(self, now: float) -> None:
         """Find the leader with one call that has to be sent anyway; the rest waits for the news."""
-        member = self._routing.next_to_ask()
+        member = self._routing.next_to_ask(now)
         if member == NOBODY:
             return
         if not self._for_leader and self._operations:

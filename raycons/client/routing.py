@@ -7,6 +7,7 @@ refusal comes from the very member that we took for the leader, or when we know 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from random import Random
 
@@ -31,7 +32,7 @@ class Routing:
         self._backoff_s = settings.first_backoff_s
         self._redirects = 0  # hints followed since the last sign of a leader
         self._asked_last: PeerId = NOBODY
-        self._asked: set[PeerId] = set()  # probed, and silent since; only asked for membership
+        self._silent_until: dict[PeerId, float] = {}  # probed, and not to be again before
 
     # --- questions --------------------------------------------------------------------------------
 
@@ -40,33 +41,36 @@ class Routing:
         """The leader, if one is known and connected; else NOBODY."""
         return self.leader if self.leader in self.connected else NOBODY
 
-    @property
-    def has_someone_to_ask(self) -> bool:
-        """Whether a call for the leader could be sent now, but for `held_until`."""
-        return self.reachable_leader != NOBODY or bool(self._not_asked())
+    def may_send_at(self) -> float:
+        """When a call for the leader may be sent; infinity while nobody is connected."""
+        if self.reachable_leader != NOBODY:
+            return self.held_until
+        asked = self._silent_until
+        first = min((asked.get(member, 0.0) for member in self.connected), default=math.inf)
+        return max(self.held_until, first)
 
     def anyone(self, attempts: int) -> PeerId:
         """Some connected member, the same one until attempts fail; NOBODY where none is."""
         members = list(self.connected)
         return members[attempts % len(members)] if members else NOBODY
 
-    def next_to_ask(self) -> PeerId:
+    def next_to_ask(self, now: float) -> PeerId:
         """Whom to probe for the leader: each connected member in turn; NOBODY where none is left.
 
-        A member that has not answered the last probe is not probed again before there is news of
-        it: each probe is a command that may take effect, and silence says nothing new.
+        A member that has not answered the last probe is left alone for a while, unless there is
+        news of it: each probe is a command that may take effect. Not for good, though, for the
+        probe or its answer may have been lost while the connection lived.
         """
-        members = self._not_asked()
+        members = [
+            member for member in self.connected if self._silent_until.get(member, 0.0) <= now
+        ]
         if not members:
             return NOBODY
         # Ids in a ring, from the one after the last that was asked.
         later = [member for member in members if member > self._asked_last]
         self._asked_last = min(later or members)
-        self._asked.add(self._asked_last)
+        self._silent_until[self._asked_last] = now + self._settings.attempt_timeout_s
         return self._asked_last
-
-    def _not_asked(self) -> list[PeerId]:
-        return [member for member in self.connected if member not in self._asked]
 
     # --- news -------------------------------------------------------------------------------------
 
@@ -101,7 +105,7 @@ class Routing:
     def connect(self, member: PeerId) -> None:
         """`member` can be sent to: ask it first, and now, where the leader is not known."""
         self.connected[member] = None
-        self._asked.discard(member)
+        self._silent_until.pop(member, None)
         if self.reachable_leader in (NOBODY, member):
             self._asked_last = member - 1
             self.release()
@@ -120,10 +124,6 @@ class Routing:
         if self.reachable_leader not in (NOBODY, sender):
             return  # an old attempt, refused after we learned better
         self.leader = hint if hint != sender else NOBODY
-        if self.leader == NOBODY:
-            # Whoever answers knows nothing (it may have been removed, and not know that either), so
-            # only those that were silent can: their probes may have been lost in a partition.
-            self._asked.clear()
         self._redirects += 1
         if self.reachable_leader == NOBODY or self._redirects > self._settings.free_redirects:
             self.hold(now)
@@ -132,7 +132,7 @@ class Routing:
 
     def doubt(self, member: PeerId) -> None:
         """`member` kept silent: it may not lead any more, so ask the others, and it again."""
-        self._asked.discard(member)
+        self._silent_until.pop(member, None)
         if self.leader == member:
             self.leader = NOBODY
             self._asked_last = member
@@ -148,7 +148,7 @@ class Routing:
 
     def heard(self, member: PeerId) -> None:
         """A message came from `member`: it may be probed again."""
-        self._asked.discard(member)
+        self._silent_until.pop(member, None)
 
     # --- patience ---------------------------------------------------------------------------------
 
@@ -173,6 +173,6 @@ class Routing:
     def release(self) -> None:
         """There is news: whatever made us hold back may be over."""
         self.held_until = 0.0
-        self._asked.clear()
+        self._silent_until.clear()
         self._redirects = 0
         self._backoff_s = self._settings.first_backoff_s
