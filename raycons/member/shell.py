@@ -32,8 +32,7 @@ from raycons.transport.contract import Address, ClientId, Greeting, MemberTransp
 log = logging.getLogger(__name__)
 
 GROUP = 0  # the one group that a member serves today
-LATE_S = 0.02  # a timer this late means that the loop was blocked, or the process paused
-HOPS = 3  # turns of the loop that let waiting socket input in before a late tick
+LATE_S = 0.05  # a timer this late means that the loop was blocked, or the process paused
 TIMER_GRAIN_S = 0.0005  # loops round to milliseconds: rather half of one late than ticked in vain
 
 
@@ -77,6 +76,7 @@ class Shell:
         self._turn_scheduled = False
         self._known_configuration: object = None
         self._stopped = False
+        self._heartbeat_s = raft.heartbeat_interval_s
         self._asked_sync = 0  # the newest write that the engine wanted synced
         self._probe: tuple[ClientId, int, float] | None = None  # the command that is being timed
         self.meter = Meter()
@@ -265,23 +265,17 @@ class Shell:
         self._timer = self._loop.call_later(delay, self._timer_fired)
 
     def _timer_fired(self) -> None:
-        late = boottime() - self._armed_for
         self._timer = None
-        if late > LATE_S:
-            self._let_input_in(HOPS)
-        else:
+        if boottime() - self._armed_for <= LATE_S:
             self._tick()
-
-    def _let_input_in(self, hops: int) -> None:
-        """After a pause: hear what waits in the sockets first.
-
-        A follower that was stopped for a second finds its election timeout passed and a second's
-        heartbeats unread. Ticked first, it would campaign against a leader that never went silent.
-        """
-        if hops:
-            self._loop.call_soon(self._let_input_in, hops - 1)
+        elif self.engine.replica.role == "leader":
+            # Our heartbeats are overdue; but what the sockets hold by now may say that we no longer
+            # lead, or that our followers are still there.
+            self._loop.call_soon(self._tick)
         else:
-            self._tick()
+            # A follower that was stopped finds its election timeout passed, on a silence that was
+            # its own. Where the whole machine was stopped, its leader was too. So listen first.
+            self._timer = self._loop.call_later(self._heartbeat_s, self._tick)
 
     def _tick(self) -> None:
         if self._stopped:

@@ -22,7 +22,7 @@ from raycons.member.shell import GROUP, LATE_S, Shell
 from raycons.store.memory import MemoryStore
 from raycons.transport.contract import PROTOCOL_VERSION, Address, ClientId, Greeting, PeerId
 
-RAFT = RaftSettings(election_timeout_s=0.05, heartbeat_interval_s=0.02)
+RAFT = RaftSettings(election_timeout_s=0.2, heartbeat_interval_s=0.1)
 
 
 class Wire:
@@ -113,44 +113,40 @@ def test_a_command_goes_in_and_its_answer_comes_out() -> None:
     asyncio.run(run())
 
 
-def test_a_late_timer_hears_what_waits_before_it_ticks() -> None:
-    """A follower that was stopped must not campaign on a silence that was its own."""
+def test_a_follower_that_was_stopped_listens_before_it_campaigns() -> None:
+    """The silence that it finds was its own; where the whole machine slept, its leader's too."""
 
     async def run() -> None:
         rig = Rig(voters=3)
         order: list[str] = []
-        loop = asyncio.get_running_loop()
         engine: Any = rig.shell.engine
         tick = engine.tick
-
-        def observed_tick(now: float) -> None:
-            order.append("tick")
-            tick(now)
-
-        engine.tick = observed_tick
-        here, there = await asyncio.to_thread(_socket_pair)
-        loop.add_reader(here, lambda: (here.recv(100), order.append("input")))
-        there.send(b"a heartbeat")
-        # The process is stopped: timer and input both come due while nothing runs.
-        time.sleep(  # noqa: ASYNC251  on purpose
-            3 * RAFT.election_timeout_s + 2 * LATE_S
-        )
+        engine.tick = lambda now: (order.append("tick"), tick(now))
+        # The process is stopped, and so is its leader, which speaks a moment after both go on.
+        time.sleep(3 * RAFT.election_timeout_s + 2 * LATE_S)  # noqa: ASYNC251  on purpose
+        loop = asyncio.get_running_loop()
+        loop.call_later(RAFT.heartbeat_interval_s / 2, order.append, "heartbeat")
         await until(lambda: "tick" in order)
-        assert order[0] == "input"
-        loop.remove_reader(here)
-        here.close()
-        there.close()
+        assert order == ["heartbeat", "tick"]
         await rig.shell.stop()
 
     asyncio.run(run())
 
 
-def _socket_pair() -> Any:
-    import socket
+def test_a_leader_that_was_stopped_speaks_at_once() -> None:
+    async def run() -> None:
+        rig = Rig(voters=1)
+        engine: Any = rig.shell.engine
+        await until(lambda: engine.replica.role == "leader")
+        ticks: list[float] = []
+        engine.tick = ticks.append
+        time.sleep(3 * RAFT.election_timeout_s + 2 * LATE_S)  # noqa: ASYNC251  on purpose
+        awake = boottime()
+        await until(lambda: ticks)
+        assert ticks[0] - awake < RAFT.heartbeat_interval_s / 2
+        await rig.shell.stop()
 
-    here, there = socket.socketpair()
-    here.setblocking(False)
-    return here, there
+    asyncio.run(run())
 
 
 def test_events_of_one_turn_end_together() -> None:
@@ -161,8 +157,8 @@ def test_events_of_one_turn_end_together() -> None:
         end_of_turn = engine.end_of_turn
         engine.end_of_turn = lambda now: (ends.append(now), end_of_turn(now))
         for peer in (2, 3):
-            rig.shell.connected(peer, greeting(peer, 100 + peer))
             rig.shell.lost(peer)
+        rig.shell.client_gone(7)
         assert ends == []
         await asyncio.sleep(0)
         assert len(ends) == 1
