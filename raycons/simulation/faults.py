@@ -46,6 +46,7 @@ class Nemesis:
             "crash-all": self._crash_all,
             "pause": self._pause,
             "partition": self._partition,
+            "tear": self._tear,
             "weather": self._weather,
             "reset": self._reset,
             "slow-disk": self._slow_disk,
@@ -154,10 +155,32 @@ class Nemesis:
                 links = shapes.bridge(members)
             case _:
                 links = shapes.one_way([one], members[-1:])
-        how = random.choice([Block.CUT, Block.HOLD])
+        self._block(links, self._random.choice([Block.CUT, Block.HOLD]))
+
+    def _tear(self) -> None:
+        """All see a member's connections end, and hear nothing more; but it lives, and may lead.
+
+        Each client reaches only one of the two sides.
+        """
+        standing = self._standing()
+        leaders = [
+            member
+            for member in standing
+            if member.engine is not None and member.engine.replica.role == "leader"
+        ]
+        one = self._random.choice(leaders or standing).id
+        others = [member.id for member in standing if member.id != one]
+        for other in others:
+            self._network.reset(one, other)
+        clients = [caller.id for caller in self._callers]
+        side = [one, *(id for id in clients if self._random.random() < 0.5)]
+        links = shapes.split(side, [id for id in others + clients if id not in side])
+        self._block(links, Block.CUT)
+
+    def _block(self, links: list[Link], how: Block) -> None:
         self._world.tell("partition", how.value, links)
         self._network.block(links, how)
-        self._world.after(random.uniform(0.05, 3.0), self._unblock, links)
+        self._world.after(self._random.uniform(0.05, 3.0), self._unblock, links)
 
     def _unblock(self, links: list[Link]) -> None:
         self._world.tell("heal", links)

@@ -87,7 +87,8 @@ class Invariants:
             previous = entry.term
         recovered = [log.base.term, *(entry.term for entry in entries)]
         held = mirror.durable_last
-        if log.base.index <= held:
+        # Below the base of a snapshot whose installing was lost, the mirror no longer knows terms.
+        if max(log.base.index, mirror.base.index) <= held:
             kept = held - log.base.index < len(recovered)
             if not kept or recovered[held - log.base.index] != (mirror.term(held) or 0):
                 raise Violation(
@@ -185,8 +186,10 @@ class Invariants:
     # --- elections --------------------------------------------------------------------------------
 
     def _role_changed(self, replica: RaftReplica, mirror: Mirror, effect: RoleChanged) -> None:
-        electors = mirror.configuration.electors | replica.configuration.electors
-        if effect.role in ("candidate", "leader") and replica.id not in electors:
+        if effect.role in ("candidate", "leader") and not any(
+            replica.id in configuration.electors
+            for configuration in self._uncommitted_configurations(replica, mirror)
+        ):
             raise Violation(
                 "configuration", f"replica {replica.id} is {effect.role}, but is no voter"
             )
@@ -215,6 +218,15 @@ class Invariants:
                 f"replica {id} leads term {term}, but its log ({mirror.base.index}.."
                 f"{mirror.last_index}) lacks {self._committed[index]}, which was committed",
             )
+
+    def _uncommitted_configurations(
+        self, replica: RaftReplica, mirror: Mirror
+    ) -> list[Configuration]:
+        """The last one that the replica knows to be committed, and those after it."""
+        known = self._commit[replica.id]
+        later = [own for index, own in mirror.configurations if index > known]
+        committed = [own for index, own in mirror.configurations if index <= known]
+        return [*committed[-1:], *later, replica.configuration]
 
     def _committed_before(self, term: Term) -> Index:
         """The highest index committed by a leader of an earlier term."""

@@ -21,8 +21,21 @@ from raycons.consensus.contract import (
     Term,
 )
 from raycons.consensus.quorum import Index, ReplicaId
+from raycons.simulation.world import Violation
 
 decode_configuration = msgspec.msgpack.Decoder(Configuration).decode
+
+
+def _may_follow(old: Configuration, new: Configuration) -> bool:
+    """Whether every quorum of one meets every quorum of the other (Raft paper, section 6).
+
+    Voters stay as they are, or a joint configuration of old and new ones begins, or it ends.
+    """
+    if not old.peers:
+        return True  # a joiner knows nothing yet
+    if new.voters == old.voters:
+        return new.outgoing in (old.outgoing, frozenset())
+    return not old.outgoing and new.outgoing == old.voters
 
 
 class Write:
@@ -88,7 +101,14 @@ class Mirror:
         """The log grows by one entry."""
         self.terms.append(entry.term)
         if entry.kind == EntryKind.CONFIGURATION:
-            self.configurations.append((entry.index, decode_configuration(entry.data)))
+            configuration = decode_configuration(entry.data)
+            if not _may_follow(self.configuration, configuration):
+                raise Violation(
+                    "configuration",
+                    f"entry {entry.index} makes {configuration} of {self.configuration}, "
+                    "whose quorums need not meet",
+                )
+            self.configurations.append((entry.index, configuration))
 
     def _cut(self, first: Index) -> None:
         del self.terms[first - self.base.index - 1 :]

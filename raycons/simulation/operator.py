@@ -111,7 +111,8 @@ class Operator(ClientProcess):
         _, configuration = self._latest()
         voter = self.random.random() < 0.8
         voters = sorted(configuration.voters)
-        replaces = self.random.choice(voters) if voter and self.random.random() < 0.4 else 0
+        instead = voter and voters and self.random.random() < 0.4
+        replaces = self.random.choice(voters) if instead else 0
         add = Add(member.id, member.nonce, f"host-{member.id}", voter, replaces)
         self._order(add, result.configuration_index, self._finished)
 

@@ -21,6 +21,7 @@ FAULTS: dict[str, float] = {
     "crash-all": 0.15,
     "pause": 0.8,
     "partition": 0.8,
+    "tear": 0.5,
     "weather": 0.6,
     "reset": 1.5,
     "slow-disk": 0.5,
