@@ -54,12 +54,15 @@ load_options = _options(
 
 
 @click.group()
-def bench() -> None:
+@click.pass_context
+def bench(context: click.Context) -> None:
     """Measure throughput, latency, failover, and what consensus costs.
 
     Each bench makes a Ray and a cluster of its own and removes them; with RAY_ADDRESS set, as in a
     Ray job, only the cluster; with --name, it uses a running one.
     """
+    context.obj = "RAY_ADDRESS" in os.environ  # whether the user chose a Ray
+    prepare()
 
 
 @bench.command()
@@ -234,11 +237,9 @@ def _run(main: Callable[[], Coroutine[Any, Any, T]], name: str | None) -> T:
     """
     import uvloop
 
-    given = name is not None or "RAY_ADDRESS" in os.environ
-    prepare()
     from raycons.bench.arena import private_ray
 
-    if given:
+    if name is not None or click.get_current_context().obj:
         return uvloop.run(main())
     with private_ray():
         return uvloop.run(main())

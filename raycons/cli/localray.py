@@ -45,7 +45,7 @@ def recorded() -> LocalRay | None:
         record = msgspec.json.decode((default_root() / RECORD).read_bytes(), type=LocalRay)
     except (OSError, msgspec.MsgspecError):
         return None
-    return record if _start_time(record.pid) == record.started else None
+    return record if start_time(record.pid) == record.started else None
 
 
 def start() -> LocalRay:
@@ -75,7 +75,7 @@ def start() -> LocalRay:
             start_new_session=True,  # a Ctrl-C at this terminal is not meant for it
             env=environment,
         )
-    started = _start_time(process.pid)
+    started = start_time(process.pid)
     address = f"{host}:{port}"
     record = LocalRay(process.pid, started or 0, address, environment["RAY_AUTH_MODE"])
     (root / RECORD).write_bytes(msgspec.json.encode(record))
@@ -116,14 +116,14 @@ def _make_token(environment: dict[str, str]) -> None:
 def stop(record: LocalRay) -> None:
     """End the Ray that `start` started, and every process of its session."""
     with contextlib.suppress(ProcessLookupError):
-        if _start_time(record.pid) == record.started:
+        if start_time(record.pid) == record.started:
             os.kill(record.pid, signal.SIGTERM)
-            if not _wait(lambda: _start_time(record.pid) != record.started, STOP_TIMEOUT_S):
+            if not _wait(lambda: start_time(record.pid) != record.started, STOP_TIMEOUT_S):
                 os.killpg(record.pid, signal.SIGKILL)
     (default_root() / RECORD).unlink(missing_ok=True)
 
 
-def _start_time(pid: int) -> int | None:
+def start_time(pid: int) -> int | None:
     """When a process started, in clock ticks since boot; None if it is gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()

@@ -15,17 +15,17 @@ from raycons.errors import BadArgument, RayconsError
 
 DEBUG_VARIABLE = "RAYCONS_DEBUG"
 
-# Where each command lives. Loaded when it is asked for: `raycons --help` and `raycons simulate`
+# Where each command lives: module and name. Loaded when it is asked for: `raycons --help` and `raycons simulate`
 # need no Ray, and Ray takes a second to load.
 COMMANDS = {
-    "up": "raycons.cli.clusters",
-    "down": "raycons.cli.clusters",
-    "status": "raycons.cli.clusters",
-    "kv": "raycons.cli.keyvalue",
-    "members": "raycons.cli.members",
-    "bench": "raycons.cli.benches",
-    "simulate": "raycons.cli.simulate",
-    "demo": "raycons.cli.demo",
+    "up": ("raycons.cli.clusters", "up"),
+    "down": ("raycons.cli.clusters", "down"),
+    "status": ("raycons.cli.clusters", "status"),
+    "kv": ("raycons.cli.keyvalue", "kv"),
+    "members": ("raycons.cli.members", "members"),
+    "bench": ("raycons.cli.benches", "bench"),
+    "simulate": ("raycons.cli.simulate", "command"),
+    "demo": ("raycons.cli.demo", "demo"),
 }
 
 
@@ -38,10 +38,10 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, or None if there is none of that name."""
-        module = COMMANDS.get(cmd_name)
-        if module is None:
+        if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(module), cmd_name)
+        module, attribute = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
 

@@ -1,0 +1,115 @@
+"""The commands on a real cluster, from `up` to `down`, each in a process of its own."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from raycons.cli import localray
+from tests.cli.sandbox import Sandbox
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Sandbox]:
+    """A sandbox with a cluster that `raycons up` made."""
+    sandbox = Sandbox()
+    try:
+        status = sandbox.json("up", "--storage", "memory")
+        assert status["leader"] in status["voters"] == [1, 2, 3]
+        yield sandbox
+    finally:
+        sandbox.close()
+
+
+def test_up_again_finds_the_same_cluster(running: Sandbox) -> None:
+    assert running.json("up", "--storage", "memory")["uuid"] == running.json("status")["uuid"]
+
+
+def test_up_with_other_settings_is_refused(running: Sandbox) -> None:
+    done = running.run("up", "--storage", "memory", "--replicas", "5")
+    assert done.returncode == 1
+    assert b"replicas is 3, asked for 5" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert done.stdout == b""
+
+
+def test_a_value_goes_in_and_comes_out(running: Sandbox) -> None:
+    put = running.json("kv", "put", "a/1", "one")
+    got = running.json("kv", "get", "a/1")
+    assert (got["value"], got["revision"], got["version"]) == ("one", put["revision"], 1)
+    assert running.run("kv", "get", "a/1").stdout == b"one"
+
+
+def test_bytes_that_are_no_text_survive(running: Sandbox) -> None:
+    content = bytes(range(256))
+    assert running.run("kv", "put", "raw", "-", stdin=content).returncode == 0
+    assert running.run("kv", "get", "raw").stdout == content
+    assert base64.b64decode(running.json("kv", "get", "raw")["value_base64"]) == content
+
+
+def test_an_absent_key_is_exit_code_one(running: Sandbox) -> None:
+    assert running.json("kv", "get", "nothing", code=1) == {"key": "nothing", "found": False}
+
+
+def test_compare_and_swap(running: Sandbox) -> None:
+    swap = ("kv", "cas", "swapped", "v1", "--expect-absent")
+    assert running.json(*swap)["succeeded"] is True
+    assert running.json(*swap, code=1)["succeeded"] is False
+
+
+def test_range_and_delete(running: Sandbox) -> None:
+    for name in ("r/1", "r/2", "r/3"):
+        running.json("kv", "put", name, name)
+    listed = running.json("kv", "range", "r/", "--limit", "2")
+    assert [one["key"] for one in listed["entries"]] == ["r/1", "r/2"]
+    assert (listed["count"], listed["more"]) == (3, True)
+    assert running.json("kv", "delete", "r/", "--prefix")["deleted"] == 3
+    assert running.json("kv", "range", "r/")["entries"] == []
+
+
+def test_leadership_moves_where_it_is_sent(running: Sandbox) -> None:
+    status = running.json("status")
+    target = next(id for id in status["voters"] if id != status["leader"])
+    assert running.json("members", "transfer", str(target))["leader"] == target
+
+
+def test_a_member_that_does_not_exist_is_named(running: Sandbox) -> None:
+    done = running.run("members", "remove", "99")
+    assert done.returncode == 1
+    assert b"no member 99" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_an_unknown_cluster_is_named(running: Sandbox) -> None:
+    done = running.run("status", "--name", "elsewhere")
+    assert done.returncode == 1
+    assert b"'elsewhere'" in done.stderr
+    assert b"'default'" in done.stderr  # the one that does run
+
+
+def test_the_table_names_every_replica(running: Sandbox) -> None:
+    shown = running.run("status").stdout.decode()
+    assert "leader" in shown
+    assert shown.count("serving") == 3
+
+
+def test_a_bench_on_the_running_cluster_gives_the_promised_figures(running: Sandbox) -> None:
+    report = running.json("bench", "write", "--name", "default", "--clients", "4", "--seconds", "1")
+    assert report["operations_per_second"] > 0
+    assert 0 < report["p50_ms"] <= report["p99_ms"]
+    assert (report["clients"], report["replicas"]) == (4, 3)
+    assert (report["storage"], report["transport"]) == ("memory", "tcp")
+
+
+def test_down_ends_the_ray_that_up_started(running: Sandbox) -> None:
+    """The last test of this module: nothing runs after it."""
+    record = json.loads((running.root / "data" / "local-ray.json").read_bytes())
+    assert running.json("down") == {"name": "default", "destroyed": False, "ray_stopped": True}
+    assert not (running.root / "data" / "local-ray.json").exists()
+    assert localray.start_time(record["pid"]) is None
+    done = running.run("status")
+    assert done.returncode == 1
+    assert b"`raycons up`" in done.stderr
