@@ -77,8 +77,8 @@ class WriteBehindState:
         *,
         header_key: bytes,
         applied: tuple[int, int] = (0, 0),
-        chunk_operations: int = 1000,
-        chunk_bytes: int = 256 * 1024,
+        chunk_operations: int = 4000,
+        chunk_bytes: int = 1024 * 1024,
         cache_bytes: int = 8 * 1024 * 1024,
     ) -> None:
         self._store = store
