@@ -7,6 +7,7 @@ somebody else by now.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import signal
@@ -24,6 +25,9 @@ FAULT_KINDS: tuple[FaultKind, ...] = ("kill", "pause", "partition")
 
 Clock = Callable[[], float]
 StatusSource = Callable[[], Awaitable[ClusterStatus]]
+
+MAX_LAG_ENTRIES = 1000  # under load a follower is always some entries behind
+LOOK_S = 0.1
 
 _TITLE = b"ray::Member"  # Ray gives the process of an actor the title of its class
 
@@ -143,10 +147,6 @@ def is_whole(status: ClusterStatus, replicas: int) -> bool:
     )
 
 
-MAX_LAG_ENTRIES = 1000  # under load a follower is always some entries behind
-LOOK_S = 0.1
-
-
 async def until_whole(
     status: StatusSource, replicas: int, *, timeout_s: float = 60.0, clock: Clock = time.monotonic
 ) -> ClusterStatus:
@@ -154,8 +154,6 @@ async def until_whole(
 
     Raises ClusterError at the deadline, saying how each replica stands.
     """
-    import asyncio
-
     deadline = clock() + timeout_s
     while True:
         now = await status()

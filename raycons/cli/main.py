@@ -15,8 +15,8 @@ from raycons.errors import BadArgument, RayconsError
 
 DEBUG_VARIABLE = "RAYCONS_DEBUG"
 
-# Where each command lives: module and name. Loaded when it is asked for: `raycons --help` and `raycons simulate`
-# need no Ray, and Ray takes a second to load.
+# Where each command lives: module and name. Loaded when it is asked for, because Ray takes a second
+# to load, and `raycons --help` and `raycons simulate` need no Ray.
 COMMANDS = {
     "up": ("raycons.cli.clusters", "up"),
     "down": ("raycons.cli.clusters", "down"),
