@@ -36,7 +36,7 @@ from raycons.consensus.raft import membership
 
 from .disk import Image
 from .shown import kind, show_configuration, show_entries, show_message
-from .world import Link, World
+from .world import FAILED, Link, World
 
 
 def milliseconds(text: str) -> float:
@@ -130,7 +130,11 @@ class Expectations:
     def read(self, name: str) -> str:
         """`waiting`, `failed` or `ready 5`."""
         who, context = self.run.reads[name]
-        return self.run.world.nodes[who].reads.get(context, "waiting")
+        node = self.run.world.nodes[who]
+        index = node.reads.get(context)
+        if index is None or index > node.applied_last.index:
+            return "waiting"
+        return "failed" if index == FAILED else f"ready {index}"
 
     def answer(self, _: str) -> str:
         """What became of the last proposal, change or transfer: `5@2` or why it was refused."""
@@ -399,6 +403,7 @@ class Run:
 
     def do_partition(self, words: list[str]) -> None:
         sides = [list(map(int, side.split())) for side in " ".join(words).split("|")]
+        self.world.cut.clear()
         for side in sides:
             for other in sides:
                 if side is not other:

@@ -43,6 +43,7 @@ from .shown import kind
 
 Link = tuple[ReplicaId, ReplicaId]
 PIECE = 2  # commands in one piece of a snapshot
+FAILED = -1
 
 
 class Patience(Random):
@@ -86,7 +87,7 @@ class Node:
         self.streams: dict[ReplicaId, Stream] = {}
         self.streams_opened = 0
         self.retired = ""
-        self.reads: dict[int, str] = {}
+        self.reads: dict[int, Index] = {}  # by context: where it may be served, or FAILED
 
 
 class World:
@@ -251,10 +252,9 @@ class World:
                 for entry in effect.entries:
                     self._apply(node, entry)
             case ReadReady():
-                assert effect.index <= node.applied_last.index, "the scenario reads ahead"
-                node.reads[effect.context] = f"ready {effect.index}"
+                node.reads[effect.context] = effect.index
             case ReadFailed():
-                node.reads[effect.context] = "failed"
+                node.reads[effect.context] = FAILED
             case StageChunk():
                 if effect.sequence == 0:
                     node.staging = (effect.snapshot, [])
