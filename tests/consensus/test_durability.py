@@ -22,7 +22,13 @@ from raycons.consensus.contract import (
 )
 from raycons.consensus.raft.core import Start
 from raycons.consensus.raft.log import Log
-from raycons.consensus.raft.messages import Append, Appended, RequestVote, VoteReply
+from raycons.consensus.raft.messages import (
+    Append,
+    Appended,
+    HeartbeatReply,
+    RequestVote,
+    VoteReply,
+)
 from raycons.consensus.raft.replica import RaftReplica
 
 CONFIGURATION = Configuration(tuple(Peer(id, id, Role.VOTER) for id in (1, 2, 3)), next_id=4)
@@ -49,6 +55,12 @@ def follower(entries: Sequence[Entry] = (), hard_state: HardState = BEGUN) -> Ra
     ]
     log = Log(NoReader(), EntryId(0, 0), 0, starts, len(entries), entries)
     start = Start(hard_state, log, [(0, CONFIGURATION)], 0)
+    return RaftReplica(2, start, RaftSettings(), Random(1), 0.0)
+
+
+def lone_voter() -> RaftReplica:
+    alone = Configuration((Peer(2, 2, Role.VOTER),), next_id=4)
+    start = Start(BEGUN, Log(NoReader(), EntryId(0, 0)), [(0, alone)], 0)
     return RaftReplica(2, start, RaftSettings(), Random(1), 0.0)
 
 
@@ -138,3 +150,17 @@ def test_a_repeated_answer_about_a_vote_waits_for_the_same_write() -> None:
 def test_a_log_of_a_later_term_than_the_hard_state_bounds_the_term() -> None:
     replica = follower([entry(1, 1), entry(2, 4)], HardState(2, 3))
     assert (replica.term, replica.vote) == (4, 0)
+
+
+def test_a_candidate_counts_its_own_vote_by_the_write_that_holds_it() -> None:
+    replica = lone_voter()
+    replica.receive(9, HeartbeatReply(4, 0, 0.0, 0), 0.3)
+    replica.drain(0.3)
+    replica.tick(0.4)
+    replica.drain(0.4)
+    assert replica.term == 5
+    roles: list[str] = []
+    for number in (1, 2):
+        replica.durable(number, 0.4)
+        roles.append(replica.role)
+    assert roles == ["candidate", "leader"]

@@ -252,8 +252,10 @@ class World:
                 for entry in effect.entries:
                     self._apply(node, entry)
             case ReadReady():
+                assert effect.context not in node.reads, "a read was answered twice"
                 node.reads[effect.context] = effect.index
             case ReadFailed():
+                assert effect.context not in node.reads, "a read was answered twice"
                 node.reads[effect.context] = FAILED
             case StageChunk():
                 if effect.sequence == 0:
