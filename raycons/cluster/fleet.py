@@ -139,7 +139,8 @@ class Fleet:
             )
         except ray.exceptions.ActorUnavailableError:
             return {"id": id, "state": "unreachable", "reason": "its process is being restarted"}
-        except ray.exceptions.ActorDiedError:
+        except (ray.exceptions.ActorDiedError, ray.exceptions.ActorUnschedulableError):
+            # Unschedulable: pinned to a node that is no more. Ray ends such an actor too.
             if self._handles.get(id) is handle:
                 del self._handles[id]
             return {"id": id, "state": "gone", "reason": "its actor is dead"}

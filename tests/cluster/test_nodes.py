@@ -1,0 +1,249 @@
+"""Several Ray nodes on one machine, each with a data root of its own: nodes, heads and power fail.
+
+Each test runs a script in a process of its own, because a driver that lost its Ray cannot have
+another.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
+
+PRELUDE = """
+import os, signal, subprocess, sys, time
+from pathlib import Path
+
+import ray
+from ray.cluster_utils import Cluster
+
+import raycons
+from raycons.cluster.rays import _hush_death_notices
+
+home = Path(sys.argv[1])
+
+
+def eventually(condition, within_s, what):
+    deadline = time.monotonic() + within_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
+        time.sleep(0.2)
+
+
+def add_node(ray_cluster, name, cpus=1):
+    root = home / name
+    root.mkdir(exist_ok=True)
+    return ray_cluster.add_node(
+        num_cpus=cpus,
+        env_vars={"RAYCONS_HOME": str(root), "RAY_worker_niceness": "0"},
+        object_store_memory=80 * 1024 * 1024,
+    )
+
+
+def three_nodes(joined=True):
+    os.environ["RAYCONS_HOME"] = str(home / "head")
+    (home / "head").mkdir(exist_ok=True)
+    ray_cluster = Cluster(
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": 1,
+            "env_vars": {"RAYCONS_HOME": str(home / "head"), "RAY_worker_niceness": "0"},
+            "object_store_memory": 80 * 1024 * 1024,
+            "include_dashboard": False,
+        },
+    )
+    nodes = [add_node(ray_cluster, "b"), add_node(ray_cluster, "c")]
+    if joined:
+        ray.init(address=ray_cluster.address, log_to_driver=False)
+        _hush_death_notices()
+    return ray_cluster, nodes
+
+
+def whole(cluster, voters=3):
+    status = cluster.status()
+    up = [each for each in status.replicas if each.state == "serving" and each.listed == "voter"]
+    return status.leader and len(up) == voters == len(status.voters) and status
+"""
+
+
+FILL = """
+cluster = raycons.start("prod")
+kv = cluster.kv()
+for number in range(500):
+    kv.put(f"key/{number}", str(number).encode())
+(home / "uuid").write_text(cluster.uuid)
+(home / "pids").write_text(" ".join(str(each.pid) for each in cluster.status().replicas))
+"""
+JOIN = "ray_cluster, nodes = three_nodes()"
+# A script ends without a word to Ray: what it left is killed, or left alone, at once.
+EXIT = "\nos._exit(0)\n"
+FIND_ALL = """
+cluster = raycons.start("prod")
+assert cluster.uuid == (home / "uuid").read_text()
+kv = cluster.kv()
+pairs = {entry.name: entry.value for entry in kv.scan(prefix="key/")}
+assert pairs == {f"key/{number}": str(number).encode() for number in range(500)}
+status = eventually(lambda: whole(cluster), 30, "all three serve")
+assert {each.incarnation for each in status.replicas} == {2}
+raycons.stop("prod", destroy=True)
+assert not list(home.glob("*/prod/replica-*"))
+"""
+
+
+def run(tmp_path: Path, script: str, *, within_s: float = 300) -> None:
+    """Run a script with the prelude, and then end all processes that it left behind."""
+    source = PRELUDE + textwrap.dedent(script) + EXIT
+    environment = os.environ | {
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    environment.pop("RAY_ADDRESS", None)
+    told = tmp_path / "told"  # a file: Ray's processes inherit it, and would hold a pipe open
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        with told.open("w") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-c", source, str(tmp_path)],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+        assert process.wait(timeout=within_s) == 0, told.read_text()[-6000:]
+    finally:
+        if process is not None:
+            end_all(process.pid)
+
+
+def end_all(session: int) -> None:
+    """Kill every process that the script's session still holds."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session:
+                os.kill(int(entry.name), signal.SIGKILL)
+
+
+def test_members_spread_and_a_lost_node_is_made_up_for(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+        ray_cluster, nodes = three_nodes()
+        cluster = raycons.start("prod", repair_grace=2.0)
+        kv = cluster.kv()
+        kv.put("a", b"1")
+        status = cluster.status()
+        assert len({each.host for each in status.replicas}) == 3, status
+        assert len({each.node for each in status.replicas}) == 3, status
+        stores = sorted(str(path.relative_to(home)) for path in home.glob("*/prod/replica-*"))
+        assert len({path.split("/")[0] for path in stores}) == 3, stores
+
+        lost = next(each for each in status.replicas if each.node == nodes[1].node_id)
+        ray_cluster.remove_node(nodes[1], allow_graceful=False)
+        kv.put("b", b"2")  # two of three go on
+
+        # No host is free of other voters: wait, and say so.
+        def waiting():
+            return any("no host is free" in note for note in cluster.status().notes)
+        eventually(waiting, 60, "the supervisor says that it waits for a host")
+        assert lost.id in cluster.status().voters
+
+        add_node(ray_cluster, "d")
+        eventually(
+            lambda: lost.id not in cluster.status().voters and whole(cluster), 60, "repaired"
+        )
+        status = cluster.status()
+        assert len({each.host for each in status.replicas}) == 3, status
+        assert kv.get("a") == b"1" and kv.get("b") == b"2"
+        """,
+    )
+
+
+def test_a_node_that_returns_in_time_keeps_its_replica(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+        ray_cluster, nodes = three_nodes()
+        cluster = raycons.start("prod", repair_grace=600.0)
+        kv = cluster.kv()
+        kv.put("a", b"1")
+        before = cluster.status()
+        ray_cluster.remove_node(nodes[1], allow_graceful=False)
+        eventually(
+            lambda: sum(each.state == "serving" for each in cluster.status().replicas) == 2,
+            60, "the loss is noticed",
+        )
+        kv.put("b", b"2")
+        add_node(ray_cluster, "c")  # the same disk, under a new id of Ray's
+        eventually(lambda: whole(cluster), 60, "all three serve again")
+        after = cluster.status()
+        assert after.voters == before.voters == (1, 2, 3)
+        assert {each.host for each in after.replicas} == {each.host for each in before.replicas}
+        assert max(each.incarnation for each in after.replicas) == 2
+        assert kv.get("b") == b"2"
+        """,
+    )
+
+
+def test_clients_go_on_without_the_head_s_control_plane(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+        ray_cluster, nodes = three_nodes()
+        cluster = raycons.start("prod")
+        kv = cluster.kv()
+        kv.put("before", b"1")
+        gcs = ray_cluster.head_node.all_processes["gcs_server"][0].process
+        os.kill(gcs.pid, signal.SIGKILL)
+        slowest, writes, end = 0.0, 0, time.monotonic() + 15
+        while time.monotonic() < end:
+            began = time.monotonic()
+            kv.put(f"during/{writes}", b"x", timeout=5)
+            slowest = max(slowest, time.monotonic() - began)
+            writes += 1
+        assert writes > 100
+        print("writes", writes, "slowest", slowest)
+        assert slowest < 2.0
+        assert len(kv.range(prefix="during/", keys_only=True)) == writes
+        """,
+    )
+
+
+def test_past_rays_limit_everything_ends_and_resumes(tmp_path: Path) -> None:
+    """Without its control plane for a minute, Ray ends the actors; the data stays."""
+    # The nodes live as long as the process that made them, and Ray ends a driver too: so the driver
+    # that fills the cluster is a process of its own.
+    filling = PRELUDE + "ray.init(address=sys.argv[2], log_to_driver=False)" + FILL + EXIT
+    outer = f"""
+ray_cluster, nodes = three_nodes(joined=False)
+subprocess.run([sys.executable, "-c", {filling!r}, str(home), ray_cluster.address], check=True)
+pids = [int(pid) for pid in (home / "pids").read_text().split()]
+gcs = ray_cluster.head_node.all_processes["gcs_server"][0].process
+os.kill(gcs.pid, signal.SIGKILL)
+began = time.monotonic()
+eventually(
+    lambda: not any(Path(f"/proc/{{pid}}").exists() for pid in pids), 150, "Ray ends the members"
+)
+assert time.monotonic() - began > 30, "they ended long before Ray's limit"
+"""
+    run(tmp_path, outer)
+    run(tmp_path, JOIN + FIND_ALL)
+
+
+def test_everything_is_killed_and_ray_starts_anew(tmp_path: Path) -> None:
+    run(tmp_path, JOIN + FILL)
+    run(tmp_path, JOIN + FIND_ALL)
