@@ -48,6 +48,7 @@ from raycons.consensus.contract import (
 from raycons.consensus.quorum import Index, ReplicaId
 from raycons.consensus.raft import membership
 from raycons.consensus.raft.core import NEVER
+from raycons.consensus.raft.messages import CODES as PEER_MESSAGES
 from raycons.consensus.raft.replica import RaftReplica
 from raycons.machines.contract import Command, Machine, State
 from raycons.member.layout import bootstrap
@@ -77,9 +78,23 @@ __all__ = ["Engine", "bootstrap"]
 
 DUE_INTERVAL_S = 1.0  # how often a leader asks its machine whether something is due
 CHUNKS_BEFORE_VIEW = 2  # written in one turn, so that a view opens though writes go on
-VERSION = 1
+MACHINE = 0  # the one machine that a group feeds today
+VERSION = 1  # the newest format of an entry's data that this code reads, and the one it writes
 
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class UnreadableEntry(Exception):
+    """A committed entry of a format that this version does not know.
+
+    Passing over it would leave this replica with another state than the others: it stops instead.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__(
+            f"entry {entry.index} is of kind {entry.kind}, for machine {entry.machine}, in format "
+            f"{entry.version}; this member reads format {VERSION}: run a newer raycons here"
+        )
 
 
 class Engine:
@@ -123,6 +138,7 @@ class Engine:
         self._due_proposed: Index = 0
 
         self.snapshots_installed = 0
+        self.messages_ignored = 0  # known to this version, but not what the sender should say
         self._streams = Streams(
             self.replica, self._state, self._machine, ports, random, member.snapshot_chunk_bytes
         )
@@ -130,8 +146,11 @@ class Engine:
     # --- events -----------------------------------------------------------------------------------
 
     def receive(self, sender: ReplicaId, message: Any, now: float) -> None:
-        """A message from a peer arrived."""
-        self.replica.receive(sender, message, now)
+        """A message from a peer arrived; one that peers do not say is counted and skipped."""
+        if type(message) in PEER_MESSAGES:
+            self.replica.receive(sender, message, now)
+        else:
+            self.messages_ignored += 1
 
     def client_connected(self, client: ClientId) -> None:
         """A client can be sent to: tell it who leads."""
@@ -154,6 +173,8 @@ class Engine:
             self._manage(client, message, now)
         elif kind is Inspect:
             self._inspect(client, message, now)
+        else:
+            self.messages_ignored += 1
 
     def connection_lost(self, peer: ReplicaId, now: float) -> None:
         """The last live connection to `peer` ended, and it was not us who closed it."""
@@ -206,6 +227,9 @@ class Engine:
     # --- what clients ask -------------------------------------------------------------------------
 
     def _submit(self, client: ClientId, message: Submit, now: float) -> None:
+        if message.machine != MACHINE:
+            self._refuse_machine(client, message)
+            return
         outcome = self.replica.propose(message.payload, message.machine, VERSION, now)
         if type(outcome) is EntryId:
             waiting = Waiting(outcome.term, client, message.request)
@@ -217,7 +241,14 @@ class Engine:
         code = CODES[outcome.reason]
         self._requests.refuse(client, request, code, outcome.leader, message or outcome.reason)
 
+    def _refuse_machine(self, client: ClientId, message: Submit | Read) -> None:
+        text = f"there is no machine {message.machine} in this group, only machine {MACHINE}"
+        self._requests.refuse(client, message.request, Code.INVALID, self.replica.leader, text)
+
     def _read(self, client: ClientId, message: Read, now: float) -> None:
+        if message.machine != MACHINE:
+            self._refuse_machine(client, message)
+            return
         if message.level == ReadLevel.STALE:
             body = self._machine.query(message.payload)
             self._ports.respond(client, Answer(message.request, body, self._lag_s(now)))
@@ -298,6 +329,8 @@ class Engine:
         commands = self._requests.commands
         for entry in effect.entries:
             if entry.kind == EntryKind.COMMAND:
+                if entry.machine != MACHINE or entry.version > VERSION:
+                    raise UnreadableEntry(entry)
                 body = apply(
                     Command(entry.index, entry.term, entry.time_us, entry.version, entry.data)
                 )
@@ -305,6 +338,8 @@ class Engine:
                     self._requests.answer_command(entry.index, entry.term, body)
             elif entry.kind == EntryKind.CONFIGURATION:
                 self._configuration_applied(entry)
+            elif entry.kind != EntryKind.NOOP:
+                raise UnreadableEntry(entry)
             state.end_entry(entry.index, entry.term)
         self._ledger.entries_applied(effect.entries[-1].time_us)
         if self._write_out_at == NEVER:
@@ -406,7 +441,7 @@ class Engine:
             return
         data = self._machine.due(replica.replicated_time_us(now))
         if data is not None:
-            outcome = replica.propose(data, 0, VERSION, now)
+            outcome = replica.propose(data, MACHINE, VERSION, now)
             if isinstance(outcome, EntryId):
                 self._due_proposed = outcome.index
                 self._due_at = now + self.settings.due_pause_s
@@ -431,6 +466,7 @@ class Engine:
             "clients": len(self._clients),
             "snapshots_sent": self._streams.snapshots_sent,
             "snapshots_installed": self.snapshots_installed,
+            "messages_ignored": self.messages_ignored,
             "lag_s": self._lag_s(now) if self.replica.leader else None,
         }
 
