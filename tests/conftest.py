@@ -16,6 +16,7 @@ def ray_session() -> Iterator[None]:
     import ray
 
     ray.init(
+        address="local",  # whatever `ray start` may have left on this machine
         num_cpus=4,
         include_dashboard=False,
         log_to_driver=False,

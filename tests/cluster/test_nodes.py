@@ -7,9 +7,11 @@ another.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -103,9 +105,13 @@ assert not list(home.glob("*/prod/replica-*"))
 def run(tmp_path: Path, script: str, *, within_s: float = 300) -> None:
     """Run a script with the prelude, and then end all processes that it left behind."""
     source = PRELUDE + textwrap.dedent(script) + EXIT
+    # Ray notes the address of the newest head in its directory, for every program of the machine. A
+    # short path: sockets lie below it.
+    ray_home = tempfile.mkdtemp(prefix="rn", dir="/tmp")
     environment = os.environ | {
         "RAY_AUTH_MODE": "disabled",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_TMPDIR": ray_home,
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     environment.pop("RAY_ADDRESS", None)
@@ -124,6 +130,7 @@ def run(tmp_path: Path, script: str, *, within_s: float = 300) -> None:
     finally:
         if process is not None:
             end_all(process.pid)
+        shutil.rmtree(ray_home, ignore_errors=True)
 
 
 def end_all(session: int) -> None:
