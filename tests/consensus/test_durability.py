@@ -164,3 +164,20 @@ def test_a_candidate_counts_its_own_vote_by_the_write_that_holds_it() -> None:
         replica.durable(number, 0.4)
         roles.append(replica.role)
     assert roles == ["candidate", "leader"]
+
+
+def test_what_was_durable_and_is_cut_counts_no_longer() -> None:
+    replica = follower([entry(1, 1), entry(2, 1), entry(3, 1), entry(4, 1)])
+    assert replica.durable_index == 4
+    replica.receive(1, Append(2, (1, 1), (entry(2, 2),), 0), 0.0)
+    assert replica.durable_index == 1
+    replica.drain(0.0)
+    replica.durable(1, 0.0)
+    assert replica.durable_index == 2
+
+
+def test_the_leaders_commit_index_is_believed_as_far_as_its_message_reaches() -> None:
+    replica = follower([entry(1, 1), entry(2, 2), entry(3, 2)], HardState(2))
+    replica.receive(1, Append(4, (1, 1), (), 3), 0.0)
+    assert replica.commit == 1
+    assert replica.log.last == (3, 2)

@@ -63,6 +63,7 @@ class Stream:
     def __init__(self, id: int, meta: SnapshotMeta, state: State) -> None:
         self.id = id
         self.meta = meta
+        self.sent = -1  # the newest piece that left; only that one, or the next, can be had
         self.pieces = [state[at : at + PIECE] for at in range(0, len(state), PIECE)] or [()]
 
 
@@ -301,14 +302,18 @@ class World:
         stream = node.streams.get(effect.to)
         if stream is not None and effect.snapshot and effect.snapshot != stream.id:
             return  # an answer about a stream of the past
-        if stream is None or not effect.snapshot:
+        if (
+            stream is None
+            or not effect.snapshot
+            or effect.sequence not in (stream.sent, stream.sent + 1)
+        ):
             node.streams_opened += 1
             index, configuration = node.applied_configuration
             meta = SnapshotMeta(node.applied_last, node.applied_time_us, configuration, index)
             # Named after the node, its incarnation and a count, so that no name comes twice.
             name = node.id * 10_000 + node.incarnation * 100 + node.streams_opened
             stream = node.streams[effect.to] = Stream(name, meta, tuple(node.applied))
-        sequence = effect.sequence if effect.snapshot == stream.id else 0
+        sequence = stream.sent = effect.sequence if effect.snapshot == stream.id else 0
         data = msgspec.msgpack.encode(stream.pieces[sequence])
         final = sequence == len(stream.pieces) - 1
         term = self.replica(node.id).term
