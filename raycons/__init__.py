@@ -29,11 +29,11 @@ from raycons.errors import (
     Refused,
     Unavailable,
 )
+from raycons.version import __version__
 
 if TYPE_CHECKING:
     from raycons.cluster.blocking import Cluster, connect, start, stop
 
-__version__ = "0.1.0"
 
 __all__ = [
     "BadArgument",

@@ -328,7 +328,7 @@ class Hosting:
         """All that is known here, as plain values."""
         import platform
 
-        from raycons import __version__
+        from raycons.version import __version__
 
         address = self._wiring.transport.address if self._wiring is not None else None
         status: dict[str, Any] = {

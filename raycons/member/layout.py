@@ -120,6 +120,16 @@ def put_entries(batch: Batch, keys: Keys, entries: Sequence[Entry]) -> int:
     return size
 
 
+def starts_after(base: Index, starts: list[tuple[Index, Term]]) -> list[tuple[Index, Term]]:
+    """Where the terms of the entries after `base` begin.
+
+    >>> starts_after(5, [(1, 1), (4, 2), (9, 3)])
+    [(6, 2), (9, 3)]
+    """
+    before = [start for start in starts if start[0] <= base + 1]
+    return [(base + 1, term) for _, term in before[-1:]] + starts[len(before) :]
+
+
 def bootstrap(
     store: Store, group: int, id: ReplicaId, nonce: int, configuration: Configuration
 ) -> None:

@@ -22,7 +22,14 @@ from raycons.consensus.contract import (
 from raycons.consensus.quorum import Index
 from raycons.consensus.raft.core import Start
 from raycons.consensus.raft.log import ENTRY_OVERHEAD_BYTES, Log
-from raycons.member.layout import Keys, LogBase, StateHeader, put_entries, restore
+from raycons.member.layout import (
+    Keys,
+    LogBase,
+    StateHeader,
+    put_entries,
+    restore,
+    starts_after,
+)
 from raycons.member.log_size import LogSize
 from raycons.member.regions import sweep
 from raycons.member.state import WriteBehindState
@@ -89,6 +96,9 @@ class Ledger:
         if effect.entries:
             self._size.bytes += put_entries(batch, keys, effect.entries)
         if effect.term_starts or effect.truncate_from:
+            if effect.term_starts:
+                first = effect.term_starts[0][0]
+                self._terms = [start for start in self._terms if start[0] < first]
             self._terms += effect.term_starts
             batch.put(Space.META, keys.terms, _encode(self._terms))
         if effect.hard_state is not None:
@@ -121,7 +131,9 @@ class Ledger:
         keys, log = self._keys, self.log
         first = log.base.index + 1
         base = log.compact(cut.through)
-        self._terms = log.term_starts()
+        # From what is written, not from the log in memory, which may hold, or have cut, entries
+        # that the store is given only after this.
+        self._terms = starts_after(base.index, self._terms)
         batch = Batch()
         batch.delete_range(Space.LOG, keys.entry(first), keys.entry(cut.through + 1))
         batch.put(Space.META, keys.terms, _encode(self._terms))

@@ -6,7 +6,7 @@ from raycons.config import MemberSettings
 from raycons.consensus.configuration import Configuration, Peer, Role
 from raycons.consensus.contract import Entry, Persist
 from raycons.machines.contract import Table
-from raycons.member.layout import bootstrap
+from raycons.member.layout import bootstrap, restore
 from raycons.member.ledger import Ledger
 
 from .harness import GROUP, Recorder
@@ -52,6 +52,22 @@ def test_a_state_written_while_a_sync_runs_waits_for_the_next() -> None:
         log_and_apply(book, index, index)
     cut = book.durable(9)
     assert cut is not None and cut <= 8
+
+
+def test_cutting_the_log_writes_nothing_that_is_only_in_memory() -> None:
+    """The replica has cut its log and begun a term; the store still holds what was there before."""
+    book = ledger(limit_bytes=500)
+    for index in range(1, 9):
+        log_and_apply(book, index, index)
+    assert book.write_out()
+    log_and_apply(book, 9, 9)
+    log_and_apply(book, 10, 10)
+    book.log.truncate(10)
+    book.log.append(Entry(10, 7, 1, 0, 1, 10, b"of a later leader"))
+    assert book.durable(10) == 8
+    found = restore(book._store, GROUP)
+    assert found.terms == [(9, 1)]
+    assert found.last == 10
 
 
 def test_the_log_keeps_about_half_of_its_limit() -> None:

@@ -1,0 +1,3 @@
+"""The version of raycons; the one place that names it, besides the package's metadata."""
+
+__version__ = "0.1.0"
