@@ -77,7 +77,7 @@ class ClientProcess:
 
     def arrived(self, source: EndpointId, message: Any) -> None:
         """See Endpoint."""
-        self.world.tell("deliver", f"{source}->{self.id}", message)
+        self.world.tell("deliver", source, "->", self.id, message)
         self.core.received(source, message, self.now)
         self.end_turn()
 

@@ -54,6 +54,7 @@ class Nemesis:
             "clock": self._clock,
             "transfer": self._operator.transfer,
             "membership": self._operator.change,
+            "lost-disk": self._operator.lose_disk,
             "client-crash": self._client_crash,
         }
 

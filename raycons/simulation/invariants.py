@@ -65,17 +65,14 @@ class Invariants:
         """The highest index that is known to be committed."""
         return len(self._committed) - 1
 
-    def mirror(self, id: ReplicaId) -> Mirror:
-        """What is known of one identity's disk."""
-        return self._mirrors[id]
-
     # --- lives of replicas ------------------------------------------------------------------------
 
-    def created(self, id: ReplicaId, configuration: Configuration) -> None:
-        """A fresh store was bootstrapped."""
+    def created(self, id: ReplicaId, configuration: Configuration) -> Mirror:
+        """A fresh store was bootstrapped; the driver keeps its mirror up to date."""
         self._mirrors[id] = Mirror(id, configuration)
         if configuration.peers:
             self.committed_configuration = configuration
+        return self._mirrors[id]
 
     def started(self, replica: RaftReplica) -> None:
         """The process of `replica` came up and read its disk."""

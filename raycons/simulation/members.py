@@ -72,7 +72,7 @@ class VirtualMember:
         """Make the store of a fresh replica."""
         bootstrap(self.disk, GROUP, self.id, self.nonce, configuration)
         self.disk.sync()
-        self._invariants.created(self.id, configuration)
+        self._mirror = self._invariants.created(self.id, configuration)
         self._network.add(self)
 
     def start(self) -> None:
@@ -182,7 +182,7 @@ class VirtualMember:
 
     def arrived(self, source: EndpointId, message: Any) -> None:
         """See Endpoint."""
-        self._world.tell("deliver", f"{source}->{self.id}", message)
+        self._world.tell("deliver", source, "->", self.id, message)
         if source > 0:
             self._take(partial(self._receive, source, message))
         else:
@@ -244,7 +244,7 @@ class VirtualMember:
 
     def _lose(self, peer: ReplicaId, now: float) -> None:
         assert self.engine is not None
-        self._world.tell("lost", f"{peer}->{self.id}")
+        self._world.tell("lost", peer, "->", self.id)
         self.engine.connection_lost(peer, now)
 
     def _forget(self, client: ClientId, now: float) -> None:
@@ -253,7 +253,7 @@ class VirtualMember:
 
     def _became_durable(self, incarnation: int, number: int) -> None:
         """The disk finished a sync, and has not crashed since it began."""
-        self._invariants.mirror(self.id).synced(self.disk.batches_durable)
+        self._mirror.synced(self.disk.batches_durable)
         if incarnation == self.incarnation and self.running:
             self._take(partial(self._tell_durable, number))
 
@@ -265,10 +265,9 @@ class VirtualMember:
         engine = self.engine
         assert engine is not None
         engine.end_of_turn(self.now)
-        mirror, replica = self._invariants.mirror(self.id), engine.replica
-        mirror.given_to_disk(replica.write_number, self.disk.batches_written)
-        if replica.log.base.index > mirror.base.index:
-            mirror.compacted(replica.log.base)
+        base = engine.replica.log.base
+        if base.index > self._mirror.base.index:
+            self._mirror.compacted(base)
         self._arm()
 
     def _drain(self, original: Callable[[float], list[Effect]], now: float) -> list[Effect]:
@@ -293,7 +292,7 @@ class VirtualMember:
 
     def sync(self, number: int) -> None:
         """See Ports."""
-        self._invariants.mirror(self.id).given_to_disk(number, self.disk.batches_written)
+        self._mirror.given_to_disk(number, self.disk.batches_written)
         self.disk.request_sync(number, partial(self._became_durable, self.incarnation))
 
     def event(self, name: str, fields: dict[str, Any]) -> None:

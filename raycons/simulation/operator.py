@@ -40,6 +40,8 @@ class Operator(ClientProcess):
         self._members = members
         self._build_joiner = build
         self._busy = False
+        self._lost: ReplicaId = 0  # a voter whose disk is gone, and who is to be replaced
+        self._removal_based_on: Index = -1  # of the last removal that was ordered
         self.counts: Counter[str] = Counter()
 
     # --- what is known ----------------------------------------------------------------------------
@@ -65,21 +67,39 @@ class Operator(ClientProcess):
         self._order(Transfer(self.random.choice(targets)), 0, self._finished)
 
     def change(self) -> None:
-        """Add or remove a member."""
-        if self._busy:
-            return
+        """Add or remove a member; if a voter is lost, replace it before anything else."""
         index, configuration = self._latest()
-        if index < 0:
+        if self._busy or index < 0:
             return
+        if self._lost not in configuration.voters:
+            self._lost = 0
         present = sorted(configuration.ids)
-        spare = [id for id in present if id not in configuration.voters]
         grows = len(present) < 3 or (len(present) < MAX_MEMBERS and self.random.random() < 0.5)
-        if grows:
+        if self._lost or grows:
             self._order(Reserve(), index, self._reserved)
-        elif len(configuration.voters) > 1 or spare:
-            removable = present if len(configuration.voters) > 1 else spare
+            return
+        lone = len(configuration.voters) == 1
+        removable = [id for id in present if not (lone and id in configuration.voters)]
+        if removable:
+            self._removal_based_on = index
             id = self.random.choice(removable)
             self._order(Remove(id), index, partial(self._removed, id))
+
+    def lose_disk(self) -> None:
+        """A voter's disk is gone for good, and with it the identity: it never comes back.
+
+        Only where the group stands it: three voters or more, no change under way, and no removal
+        that may yet be carried out.
+        """
+        index, configuration = self._latest()
+        voters = sorted(configuration.voters)
+        settled = not configuration.joint and self._removal_based_on < index
+        standing = all(not self._members[id].destroyed for id in configuration.ids)
+        if self._busy or self._lost or len(voters) < 3 or not (settled and standing):
+            return
+        self._lost = self.random.choice(voters)
+        self._bury(self._members[self._lost])
+        self.change()
 
     def _order(self, action: Action, based_on: Index, then: Callable[[Any], None]) -> None:
         if self._busy or not self.running:
@@ -109,10 +129,10 @@ class Operator(ClientProcess):
         member = self._build_joiner(result.value)
         member.start()
         _, configuration = self._latest()
-        voter = self.random.random() < 0.8
-        voters = sorted(configuration.voters)
-        instead = voter and voters and self.random.random() < 0.4
-        replaces = self.random.choice(voters) if instead else 0
+        voter = bool(self._lost) or self.random.random() < 0.8
+        replaces = self._lost
+        if voter and not replaces and configuration.voters and self.random.random() < 0.4:
+            replaces = self.random.choice(sorted(configuration.voters))
         add = Add(member.id, member.nonce, f"host-{member.id}", voter, replaces)
         self._order(add, result.configuration_index, self._finished)
 
@@ -129,6 +149,10 @@ class Operator(ClientProcess):
             if other.engine is not None and other.id != id
         ):
             return
+        self._bury(member)
+
+    def _bury(self, member: VirtualMember) -> None:
         member.crash()
         member.destroyed = True
-        self.world.tell("destroy", f"member {id}")
+        self.counts["members destroyed"] += 1
+        self.world.tell("destroy", f"member {member.id}")

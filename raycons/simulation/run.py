@@ -56,11 +56,11 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Run:
-    """The world of one seed."""
+    """The world of one seed. `scenario`, if given, takes the place of the one that it draws."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, scenario: Scenario | None = None) -> None:
         self.world = World(seed)
-        self.scenario: Scenario = draw(self.world.random("scenario"))
+        self.scenario = scenario or draw(self.world.random("scenario"))
         self.network = Network(self.world, self.world.random("network"), self.scenario.weather)
         self.invariants = Invariants()
         self.history = History(self.invariants)
@@ -190,9 +190,11 @@ class Run:
     # --- the end ----------------------------------------------------------------------------------
 
     def _present(self) -> list[VirtualMember]:
-        """The members of the newest committed configuration."""
+        """The members of the newest committed configuration, but for those whose disk is lost."""
         ids = self.invariants.committed_configuration.ids
-        return [member for member in self.members.values() if member.id in ids]
+        return [
+            member for member in self.members.values() if member.id in ids and not member.destroyed
+        ]
 
     def _applied(self) -> dict[ReplicaId, Index]:
         return {

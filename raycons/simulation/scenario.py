@@ -29,6 +29,7 @@ FAULTS: dict[str, float] = {
     "clock": 0.5,
     "transfer": 0.5,
     "membership": 0.6,
+    "lost-disk": 0.3,
     "client-crash": 0.3,
 }
 SHARE_OF_FAULTS = 0.55  # how likely a seed has a given kind at all
@@ -54,7 +55,7 @@ class Scenario(msgspec.Struct, frozen=True):
     raft: RaftSettings
     member: MemberSettings
     client: ClientSettings
-    keep_revisions: int  # old revisions that are kept from compaction; 0: all
+    keep_revisions: int  # old revisions that are kept from compaction
     rates: dict[str, float]  # of each kind of fault, per second
 
 
@@ -95,7 +96,8 @@ def draw(random: Random) -> Scenario:
         ),
         member=MemberSettings(
             log_limit_bytes=random.choice([3_000, 10_000, 40_000, 64_000_000]),
-            snapshot_chunk_bytes=random.choice([100, 1000, 128_000]),
+            # Small enough for streams that take a while, not so small that they take the whole run.
+            snapshot_chunk_bytes=random.choice([300 + 4 * value_bytes, 128_000]),
             write_behind_s=random.choice([0.02, 0.1, 0.5]),
             session_ttl_s=session_ttl_s,
         ),
@@ -105,7 +107,7 @@ def draw(random: Random) -> Scenario:
             attempt_timeout_s=random.choice([0.2, 0.5, 1.0]),
             last_attempt_timeout_s=2.0,
         ),
-        keep_revisions=random.choice([0, 50, 500]),
+        keep_revisions=random.choice([50, 200, 1000]),
         rates=rates,
     )
 
