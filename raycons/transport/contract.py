@@ -29,7 +29,7 @@ class Address(NamedTuple):
 
 
 class UnknownKind(Exception):
-    """A frame of a kind that this version does not know: counted and skipped (SAFETY: upgrades)."""
+    """A frame of a kind that this version does not know: counted and skipped, as upgrades need."""
 
 
 class Malformed(Exception):

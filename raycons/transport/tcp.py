@@ -12,7 +12,6 @@ other is being made. A peer that restarted dials in by itself, which also ends o
 from __future__ import annotations
 
 import asyncio
-import errno
 import ssl
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -21,7 +20,6 @@ from typing import Any
 
 import msgspec
 
-from raycons.errors import TransportError
 from raycons.transport.clients import next_client_id
 from raycons.transport.connection import Connection
 from raycons.transport.contract import (
@@ -38,6 +36,7 @@ from raycons.transport.gate import CLIENTS, Gate
 from raycons.transport.greeting import Handshake, Refusal, Rejected
 from raycons.transport.inlet import Common, Deliver
 from raycons.transport.links import PeerLink
+from raycons.transport.ports import BACKLOG, listen_on_first_free
 from raycons.transport.settings import TransportSettings
 from raycons.transport.tcp_client import TcpClientTransport
 from raycons.transport.turn import Turn
@@ -216,28 +215,14 @@ class TcpMemberTransport:
     ) -> None:
         loop = asyncio.get_running_loop()
         tls_deadline_s = self._settings.handshake_deadline_s if context is not None else None
-        for port in ports:
-            try:
-                self._server = await loop.create_server(
-                    self._accept,
-                    host,
-                    port,
-                    ssl=context,
-                    ssl_handshake_timeout=tls_deadline_s,
-                    backlog=1024,
-                    start_serving=False,
-                )
-            except OSError as error:
-                if error.errno in (errno.EADDRINUSE, errno.EACCES):
-                    continue
-                raise TransportError(f"cannot listen on {host}:{port}: {error}") from error
-            break
-        else:
-            tried = f"{ports[0]} to {ports[-1]}" if ports else "of an empty range"
-            raise TransportError(
-                f"no free port on {host} among {tried}; "
-                "widen port_range, or leave it out to let the system choose"
-            )
+        self._server = await loop.create_server(
+            self._accept,
+            sock=listen_on_first_free(host, ports),
+            ssl=context,
+            ssl_handshake_timeout=tls_deadline_s,
+            backlog=BACKLOG,
+            start_serving=False,  # nobody is greeted before the greeting knows the port
+        )
         self.address = Address(advertised_host, self._server.sockets[0].getsockname()[1])
         self._greeting = msgspec.structs.replace(self._greeting, address=tuple(self.address))
         await self._server.start_serving()
