@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
 
 from raycons.cluster.fleet import Charter, Fleet
-from raycons.cluster.hosts import HostReport
+from raycons.cluster.hosts import HostReport, destroy_everywhere
 from raycons.cluster.placement import spread
 from raycons.consensus.configuration import Configuration, Peer, Role
+from raycons.consensus.quorum import majority
 from raycons.errors import ClusterError
 from raycons.member.spec import Introduction
 from raycons.transport.contract import Address
@@ -32,16 +34,39 @@ async def found_cluster(charter: Charter, hosts: Sequence[HostReport]) -> Fleet:
     ids = range(1, charter.settings.replicas + 1)
     homes = dict(zip(ids, spread(len(ids), [host.host for host in usable]), strict=True))
     try:
-        await asyncio.gather(*(fleet.spawn(id, nodes[homes[id]]) for id in ids))
-        made = await asyncio.gather(*(fleet.make(id) for id in ids))
+        await _all(fleet.spawn(id, nodes[homes[id]]) for id in ids)
+        made = await _all(fleet.make(id) for id in ids)
         configuration = _founders(made, charter.settings.lease_s)
-        began = await asyncio.gather(*(fleet.begin(id, configuration, {}) for id in ids))
+        began = await _all(
+            (fleet.begin(id, configuration, {}) for id in ids), enough=majority(len(ids))
+        )
     except ClusterError:
+        # Fewer than a majority have a configuration, so nothing was, or ever can be, acknowledged:
+        # leave nothing in the way of the next attempt.
         await fleet.close(fleet.ids)
+        await fleet.gone()
+        await destroy_everywhere(charter.name, charter.settings.path, charter.uuid)
         raise
     log.info("event=cluster-founded name=%s uuid=%s homes=%s", charter.name, charter.uuid, homes)
     await fleet.locate(_addresses(began))
     return fleet
+
+
+async def _all(
+    calls: Iterable[Coroutine[Any, Any, Introduction]], *, enough: int = 0
+) -> list[Introduction]:
+    """What all calls give, once all have ended; raises a ClusterError where one fails.
+
+    With `enough`, that many successes will do: the supervisor replaces the others.
+    """
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    successes = [outcome for outcome in outcomes if isinstance(outcome, Introduction)]
+    for failure in failures:
+        log.warning("event=founding-failed error=%s", failure)
+        if not enough or len(successes) < enough:
+            raise failure
+    return successes
 
 
 def _founders(made: Sequence[Introduction], lease_s: float) -> Configuration:

@@ -94,10 +94,10 @@ class Fleet:
             handle = actor.remote(self.charter.spec(id))
         except ValueError as error:
             raise ClusterError(f"replica {id} still has an actor under its name") from error
+        self._handles[id] = handle
         introduction: Introduction = await self._call(
             handle.introduce.remote(), MAKE_S, f"replica {id} did not come up"
         )
-        self._handles[id] = handle
         return introduction
 
     async def make(self, id: PeerId) -> Introduction:

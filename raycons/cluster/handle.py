@@ -21,8 +21,13 @@ from raycons.client.shell import AsyncClient
 from raycons.cluster.connection import find, open_client
 from raycons.cluster.fleet import Charter, Fleet
 from raycons.cluster.rays import unwrap
-from raycons.cluster.status import ClusterStatus, ReplicaStatus, tolerated_losses, view_of_leader
-from raycons.cluster.supervisor import configuration_of
+from raycons.cluster.status import (
+    ClusterStatus,
+    ReplicaStatus,
+    configuration_of,
+    tolerated_losses,
+    view_of_leader,
+)
 from raycons.consensus.configuration import Configuration
 from raycons.errors import Closed, NoSuchMember, Unavailable
 from raycons.member.naming import NAMESPACE, supervisor_name

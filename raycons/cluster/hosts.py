@@ -47,6 +47,7 @@ class HostReport(msgspec.Struct, frozen=True, kw_only=True):
     root: str
     stores: tuple[StoreReport, ...] = ()
     problem: str = ""  # why it cannot hold a store
+    silent: bool = False  # it did not say which stores it holds, and may hold some
 
 
 def look_here(cluster: str, path: str | None, node: str) -> HostReport:
@@ -84,12 +85,17 @@ def _report(found: directory.Found) -> StoreReport:
     )
 
 
-def destroy_here(cluster: str, path: str | None) -> list[str]:
-    """Remove every store of the cluster from this host; the paths removed."""
+def destroy_here(cluster: str, path: str | None, uuid: str) -> list[str]:
+    """Remove the stores of the cluster from this host; the paths removed.
+
+    `uuid` limits it to those of one cluster; "": all of the name, readable or not.
+    """
     root = Path(path) if path else directory.default_root()
     removed = []
     for found in directory.find(root, cluster):
         identity = found.identity
+        if uuid and (identity is None or identity.cluster_id != uuid):
+            continue
         if identity is not None and identity.retired is None:
             _open_for_removal(root, cluster, identity.replica).destroy()
         else:
@@ -121,8 +127,8 @@ def decode_settings(raw: bytes) -> ClusterSettings:
     return msgspec.json.decode(raw, type=ClusterSettings)
 
 
-async def _on_every_node(function: Callable[..., Any], arguments: Sequence[Any]) -> list[Any]:
-    """Run `function(*arguments, node)` on each living node; answers of those that gave one."""
+async def _on_every_node(function: Callable[..., Any], arguments: Sequence[Any]) -> dict[str, Any]:
+    """Run `function(*arguments, node)` on each living node; None where a node gave no answer."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -141,8 +147,7 @@ async def _on_every_node(function: Callable[..., Any], arguments: Sequence[Any])
         except (ray.exceptions.RayError, TimeoutError):
             return None  # the node went away meanwhile, or is about to
 
-    answers = await asyncio.gather(*(run(node) for node in nodes))
-    return [answer for answer in answers if answer is not None]
+    return dict(zip(nodes, await asyncio.gather(*(run(node) for node in nodes)), strict=True))
 
 
 async def _answer(reference: Any) -> Any:
@@ -155,20 +160,29 @@ async def look_everywhere(cluster: str, settings: ClusterSettings) -> list[HostR
     A cluster in memory has no data root, and there each node counts as a host, by Ray's id. What
     the disks hold under its name is reported all the same: it must not be started beside that.
     """
-    reports: list[HostReport] = await _on_every_node(look_here, (cluster, settings.path))
+    answers = await _on_every_node(look_here, (cluster, settings.path))
+    reports = [answer or _silent(node) for node, answer in answers.items()]
     if settings.storage == "memory":
-        return [msgspec.structs.replace(each, host=each.node, problem="") for each in reports]
+        return [
+            each if each.silent else msgspec.structs.replace(each, host=each.node, problem="")
+            for each in reports
+        ]
     by_host: dict[str, HostReport] = {}
     for report in reports:
         by_host.setdefault(report.host or report.node, report)
     return list(by_host.values())
 
 
-async def destroy_everywhere(cluster: str, path: str | None) -> list[str]:
-    """Remove the cluster's stores from every living host; the paths removed."""
-    removed = await _on_every_node(_destroy_task, (cluster, path))
-    return [path for paths in removed for path in paths]
+def _silent(node: str) -> HostReport:
+    problem = "it did not say which stores it holds"
+    return HostReport(host="", node=node, hostname=node, root="", problem=problem, silent=True)
 
 
-def _destroy_task(cluster: str, path: str | None, node: str) -> list[str]:
-    return destroy_here(cluster, path)
+async def destroy_everywhere(cluster: str, path: str | None, uuid: str = "") -> list[str]:
+    """Remove the cluster's stores from every living host, as `destroy_here`; the paths removed."""
+    removed = await _on_every_node(_destroy_task, (cluster, path, uuid))
+    return [path for paths in removed.values() for path in paths or ()]
+
+
+def _destroy_task(cluster: str, path: str | None, uuid: str, node: str) -> list[str]:
+    return destroy_here(cluster, path, uuid)

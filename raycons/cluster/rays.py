@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 REACH_S = 2.0  # a head that has not taken a connection by then is not there
 
 _TOKEN_REMEDY = (
-    "Ray refused this process for lack of the cluster's token (Ray 2.60 and later ask for one by "
+    "it refused this process for lack of the cluster's token (Ray 2.60 and later ask for one by "
     "default): set RAY_AUTH_MODE=token and give the token of the head in RAY_AUTH_TOKEN, or the "
     "file that holds it in RAY_AUTH_TOKEN_PATH (default ~/.ray/auth_token)"
 )
@@ -135,13 +135,14 @@ def _explained(error: BaseException) -> ClusterError:
     text = str(error)
     refused = isinstance(error, getattr(ray.exceptions, "AuthenticationError", ()))
     if refused or ("auth" in text.lower() and "token" in text.lower()):
-        return ClusterError(f"{_TOKEN_REMEDY}. Ray said: {text.splitlines()[0]}")
-    hint = ""
-    if isinstance(error, ConnectionError) and os.environ.get("RAY_AUTH_MODE", "") != "token":
-        # Ray asks for a token only whoever lets it find the cluster by itself, and of a refusal it
-        # says no more than that it could not connect.
-        hint = "; if that Ray was started with a token, set RAY_AUTH_MODE=token here, too"
-    return ClusterError(f"cannot connect to Ray: {text}{hint}")
+        return ClusterError(f"{text.splitlines()[0]}: {_TOKEN_REMEDY}")
+    if isinstance(error, ConnectionError):
+        # Whoever gets here was answered on the port. Of a refusal Ray's Python side says no more
+        # than that it could not connect; the token is what is refused nearly always.
+        return ClusterError(
+            f"{text.splitlines()[0]}, though its port answers. Most likely {_TOKEN_REMEDY}"
+        )
+    return ClusterError(f"cannot connect to Ray: {text}")
 
 
 def _hush_death_notices() -> None:

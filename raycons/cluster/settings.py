@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -84,7 +85,7 @@ def check_settings(settings: ClusterSettings) -> ClusterSettings:
     return settings
 
 
-def differences(running: ClusterSettings, asked: ClusterSettings, names: tuple[str, ...]) -> str:
+def differences(running: ClusterSettings, asked: ClusterSettings, names: Sequence[str]) -> str:
     """Where the two differ, as "replicas is 3, asked for 5"; empty where they agree.
 
     >>> differences(ClusterSettings(), ClusterSettings(replicas=5), COMPARED)

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from raycons.consensus.configuration import Configuration
 from raycons.consensus.quorum import has_quorum
 
 
@@ -90,3 +91,29 @@ def view_of_leader(members: Mapping[int, Mapping[str, Any]]) -> Mapping[str, Any
     """
     leaders = [said for said in members.values() if said.get("role") == "leader"]
     return max(leaders, key=lambda said: int(said.get("term", 0)), default=None)
+
+
+def configuration_of(status: Mapping[str, Any]) -> Configuration:
+    """The configuration inside a serving member's status."""
+    return msgspec.convert(status["configuration"], Configuration)
+
+
+def newest_configuration(members: Mapping[int, Mapping[str, Any]]) -> Configuration | None:
+    """The latest configuration that any serving member knows of, committed or not."""
+    known = [said for said in members.values() if "configuration" in said]
+    newest = max(known, key=lambda said: int(said["configuration_index"]), default=None)
+    return configuration_of(newest) if newest is not None else None
+
+
+def lost_with_memory(members: Mapping[int, Mapping[str, Any]]) -> bool:
+    """Whether a cluster in memory can never have a quorum again.
+
+    A member that is vacant, or has no actor, has forgotten; one that is only silent may not have.
+    """
+    remembering = frozenset(
+        id for id, said in members.items() if said["state"] not in ("vacant", "gone")
+    )
+    configuration = newest_configuration(members)
+    if configuration is None:
+        return not remembering
+    return not has_quorum(configuration.halves, remembering)

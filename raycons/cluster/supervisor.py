@@ -10,25 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 from typing import Any
-
-import msgspec
 
 from raycons.client.shell import AsyncClient
 from raycons.cluster.connection import open_client
-from raycons.cluster.creation import found_cluster, resume_members
-from raycons.cluster.fleet import Charter, Fleet, adopt, new_uuid
-from raycons.cluster.hosts import HostReport, StoreReport, look_everywhere
+from raycons.cluster.creation import resume_members
+from raycons.cluster.fleet import Charter, Fleet, adopt
+from raycons.cluster.hosts import HostReport, look_everywhere
+from raycons.cluster.opening import SETTLE_S, create_or_resume, refuse_other, wait_for_leader
 from raycons.cluster.placement import home_for_addition
 from raycons.cluster.repair import Discard, Replace, Revive, Step, Sweep, plan
-from raycons.cluster.settings import BOUND_TO_DATA, COMPARED, ClusterSettings, differences
-from raycons.cluster.status import view_of_leader
+from raycons.cluster.settings import COMPARED, ClusterSettings
+from raycons.cluster.status import configuration_of, lost_with_memory, view_of_leader
 from raycons.consensus.configuration import Configuration, Role
 from raycons.errors import (
     ClusterError,
-    ClusterExists,
-    MembersMissing,
     NoSuchMember,
     NotApplied,
     OutcomeUnknown,
@@ -45,7 +41,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 1.0  # between two looks at the members
 SURVEY_S = 5.0  # between two looks at the hosts, while something is missing
 CHANGE_S = 30.0  # for one change of the configuration to commit
-SETTLE_S = 0.05  # between two looks while somebody waits
+FULL_LOOK_S = 20.0  # between two questions to every member, while the leader is content
 
 
 class Supervising:
@@ -60,6 +56,8 @@ class Supervising:
         self._hosts: list[HostReport] = []
         self._surveyed_at = float("-inf")
         self._notes: tuple[str, ...] = ()
+        self._calm = False  # when last looked at, there was nothing to do
+        self._looked_at = float("-inf")
         self._stopping = False
         self._task = asyncio.get_running_loop().create_task(self._supervise())
 
@@ -75,116 +73,45 @@ class Supervising:
         async with self._changing:
             self._stopping = False
             fleet = await self._adopted()
+            if fleet is not None and await self._forgotten(fleet):
+                fleet = None
             if fleet is not None:
-                self._refuse_other(fleet.charter.settings, settings, COMPARED, "is running")
+                refuse_other(self._name, fleet.charter.settings, settings, COMPARED, "is running")
             else:
-                fleet = await self._create_or_resume(settings, deadline)
+                fleet = await create_or_resume(self._name, settings, await self._survey(settings))
                 self._fleet = fleet
-        await self._wait_for_leader(fleet, deadline)
+        await wait_for_leader(fleet, deadline)
+        self._notes = ()
         return fleet.charter
 
     async def _adopted(self) -> Fleet | None:
         if self._fleet is not None and not await self._any_left(self._fleet):
-            self._fleet = None  # every actor ended: what is on disk decides anew
-            await self._drop_client()
+            await self._forget_fleet()  # every actor ended: what is on disk decides anew
         if self._fleet is None:
             self._fleet = await adopt(self._name)
         return self._fleet
+
+    async def _forgotten(self, fleet: Fleet) -> bool:
+        """Whether this cluster in memory is lost for good; what is left of it is ended then."""
+        if fleet.charter.settings.storage != "memory":
+            return False
+        if not lost_with_memory(await fleet.statuses()):
+            return False
+        log.warning("event=cluster-lost name=%s uuid=%s", self._name, fleet.charter.uuid)
+        await fleet.close(fleet.ids)
+        await fleet.gone()
+        await self._forget_fleet()
+        return True
+
+    async def _forget_fleet(self) -> None:
+        self._fleet = None
+        self._lost_since.clear()
+        await self._drop_client()
 
     async def _any_left(self, fleet: Fleet) -> bool:
         await fleet.refresh()
         statuses = await fleet.statuses()
         return any(status["state"] != "gone" for status in statuses.values())
-
-    def _refuse_other(
-        self,
-        has: ClusterSettings,
-        asked: ClusterSettings,
-        names: tuple[str, ...],
-        how: str,
-    ) -> None:
-        where = differences(has, asked, names)
-        if where:
-            raise ClusterExists(
-                f"cluster {self._name!r} {how} with other settings: {where}; use the same "
-                f"settings, or connect({self._name!r}), or another name"
-            )
-
-    async def _create_or_resume(self, settings: ClusterSettings, deadline: float) -> Fleet:
-        hosts = await self._survey(settings)
-        stores = [store for host in hosts for store in host.stores]
-        if not stores:
-            charter = Charter(
-                name=self._name,
-                uuid=new_uuid(),
-                secret=secrets.token_bytes(32),
-                settings=settings,
-            )
-            return await found_cluster(charter, hosts)
-        uuid, before = self._stopped_cluster(stores)
-        self._refuse_other(before, settings, BOUND_TO_DATA, "was stopped")
-        charter = Charter(
-            name=self._name, uuid=uuid, secret=secrets.token_bytes(32), settings=settings
-        )
-        fleet = Fleet(charter)
-        await resume_members(fleet, hosts)
-        return fleet
-
-    def _stopped_cluster(self, stores: list[StoreReport]) -> tuple[str, ClusterSettings]:
-        uuids = sorted({store.uuid for store in stores if store.uuid})
-        if not uuids:
-            problems = "; ".join(f"{store.path}: {store.problem}" for store in stores)
-            raise MembersMissing(
-                f"stores of cluster {self._name!r} were found, but none of them can be read: "
-                f"{problems}; stop({self._name!r}, destroy=True) gives them up"
-            )
-        if len(uuids) > 1:
-            places = "; ".join(f"{store.path} is of {store.uuid}" for store in stores)
-            raise ClusterError(
-                f"the hosts hold stores of {len(uuids)} clusters named {self._name!r}: {places}; "
-                "move the directories of all but one away"
-            )
-        known = [store.settings for store in stores if store.settings is not None]
-        if not known:
-            places = ", ".join(store.path for store in stores)
-            raise ClusterError(f"the settings beside the stores cannot be read: {places}")
-        return uuids[0], known[0]
-
-    async def _wait_for_leader(self, fleet: Fleet, deadline: float) -> None:
-        while True:
-            statuses = await fleet.statuses()
-            leader = view_of_leader(statuses)
-            if leader is not None:
-                self._notes = ()
-                return
-            if boottime() >= deadline:
-                raise MembersMissing(self._who_is_missing(statuses))
-            await asyncio.sleep(SETTLE_S)
-
-    def _who_is_missing(self, statuses: dict[PeerId, dict[str, Any]]) -> str:
-        configurations = [
-            (status["configuration_index"], configuration_of(status))
-            for status in statuses.values()
-            if "configuration" in status
-        ]
-        serving = [id for id, status in statuses.items() if status["state"] == "serving"]
-        told = [
-            f"replica {id}: {status['state']} ({status['reason']})"
-            for id, status in sorted(statuses.items())
-            if status["state"] != "serving"
-        ]
-        if configurations:
-            _, newest = max(configurations, key=lambda pair: pair[0])
-            told += [
-                f"replica {peer.id}: no living host holds its store (it was on host {peer.host})"
-                for peer in newest.peers
-                if peer.id not in statuses
-            ]
-        return (
-            f"cluster {self._name!r} has no leader: replicas {serving} are up; missing: "
-            + ("; ".join(told) or "none is known by name")
-            + ". Bring their hosts back and start again; nothing was created beside them"
-        )
 
     # --- supervision ------------------------------------------------------------------------------
 
@@ -206,23 +133,49 @@ class Supervising:
             self._fleet = await adopt(self._name)
             if self._fleet is None:
                 return
-        fleet = self._fleet
+        if self._calm and boottime() - self._looked_at < FULL_LOOK_S:
+            self._calm = await self._leader_is_content()
+            if self._calm:
+                return
+        self._looked_at = boottime()
+        self._calm = await self._look_at_everyone(self._fleet)
+
+    async def _leader_is_content(self) -> bool:
+        """Whether the leader hears every member; costs one message where asking all costs calls."""
+        try:
+            said = await (await self._connected()).inspect(timeout_s=LOOK_S)
+        except RayconsError:
+            return False
+        configuration = configuration_of(said)
+        followers = said["followers"]
+        return (
+            said["role"] == "leader"
+            and not _changing(configuration)
+            and {int(id) for id in followers} | {said["id"]} >= configuration.ids
+            and all(follower["silent_s"] < LOOK_S for follower in followers.values())
+        )
+
+    async def _look_at_everyone(self, fleet: Fleet) -> bool:
+        """Ask every member how it is, and do what there is to do; whether that is nothing."""
+        await fleet.refresh()
         statuses = await fleet.statuses()
         view = view_of_leader(statuses)
         if view is None:
             # No leader to ask. If actors are missing, the group may need them to elect one.
             await self._revive_unasked(fleet, statuses)
             self._notes = ("no leader at present",)
-            return
+            return False
         configuration = configuration_of(view)
+        if int(view["commit"]) < int(view["configuration_index"]):
+            self._notes = ("a change of members is not committed yet",)
+            return False
         now = boottime()
         self._note_losses(configuration, statuses, now)
         healthy = not self._lost_since and all(id in configuration.ids for id in statuses)
-        if healthy and not configuration.joint and not _joining(configuration):
-            self._notes = ()
-            return
+        if healthy and not _changing(configuration):
+            self._notes = self._strays(fleet, configuration)
+            return True
         if self._lost_since and now - self._surveyed_at >= SURVEY_S:
-            await fleet.refresh()
             await self._survey(fleet.charter.settings)
         decided = plan(
             configuration=configuration,
@@ -232,9 +185,20 @@ class Supervising:
             now=now,
             grace_s=fleet.charter.settings.repair_grace_s,
         )
-        self._notes = decided.notes
+        self._notes = decided.notes + self._strays(fleet, configuration)
         for step in decided.steps:
             await self._carry_out(step, fleet, configuration, int(view["configuration_index"]))
+        return False
+
+    def _strays(self, fleet: Fleet, configuration: Configuration) -> tuple[str, ...]:
+        """Stores of this cluster that no listed replica owns: kept, and told of."""
+        return tuple(
+            f"{store.path} on {host.hostname} is of replica {store.id}, which is no member (any "
+            "more); it is kept"
+            for host in self._hosts
+            for store in host.stores
+            if store.uuid == fleet.charter.uuid and store.id not in configuration.ids
+        )
 
     def _note_losses(
         self, configuration: Configuration, statuses: dict[PeerId, dict[str, Any]], now: float
@@ -364,7 +328,7 @@ class Supervising:
             view = view_of_leader(await fleet.statuses())
             if view is not None:
                 configuration = configuration_of(view)
-                if not configuration.joint and not _joining(configuration):
+                if not _changing(configuration):
                     return fleet, configuration, int(view["configuration_index"])
             if boottime() >= deadline:
                 raise Unavailable(
@@ -378,8 +342,7 @@ class Supervising:
         """Stop supervising: the members are about to be ended on purpose."""
         async with self._changing:
             self._stopping = True
-            await self._drop_client()
-            self._fleet = None
+            await self._forget_fleet()
 
     def notes(self) -> tuple[str, ...]:
         """What is under way or waited for, for the status."""
@@ -413,13 +376,8 @@ class Supervising:
             self._client = None
 
 
-def configuration_of(status: dict[str, Any] | Any) -> Configuration:
-    """The configuration inside a member's status."""
-    return msgspec.convert(status["configuration"], Configuration)
-
-
-def _joining(configuration: Configuration) -> bool:
-    return any(peer.role == Role.JOINING for peer in configuration.peers)
+def _changing(configuration: Configuration) -> bool:
+    return configuration.joint or any(peer.role == Role.JOINING for peer in configuration.peers)
 
 
 class Supervisor:

@@ -13,6 +13,7 @@ from typing import Any
 from raycons.transport.contract import MemberTransport
 
 SAMPLES_PER_PUBLICATION = 100
+GAUGES_EVERY = 5  # publications; Ray passes values on every 10 s, and there are dozens of gauges
 LATENCY_BOUNDS_S = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0]
 BATCH_BOUNDS_BYTES = [128.0, 512.0, 2048.0, 8192.0, 32768.0, 131072.0, 524288.0]
 
@@ -98,6 +99,7 @@ class Exporter:
             )
         }
         self._last_commit: int | None = None
+        self._publications = 0
 
     def publish(
         self, meter: Meter, status: Mapping[str, Any], transport: MemberTransport | None
@@ -117,13 +119,18 @@ class Exporter:
         self._observe("raycons_sync_seconds", meter.sync_s)
         self._observe("raycons_commit_seconds", meter.commit_s)
         self._observe("raycons_batch_bytes", meter.batch_bytes)
+        if self._publications % GAUGES_EVERY == 0:
+            self._publish_gauges(status, transport)
+        self._publications += 1
+        meter.clear()
+
+    def _publish_gauges(self, status: Mapping[str, Any], transport: MemberTransport | None) -> None:
         for name, value in status.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 self._gauge(f"raycons_{name}", f"Status field {name}", float(value))
         if transport is not None:
             for name, value in transport.counters.items():
                 self._gauge(f"raycons_transport_{name}", f"Transport counter {name}", float(value))
-        meter.clear()
 
     def _count(self, name: str, description: str, amount: int) -> None:
         counter = self._counters.get(name)

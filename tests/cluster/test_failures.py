@@ -221,6 +221,36 @@ def test_a_memory_cluster_that_ended_is_lost(yard: Yard) -> None:
         kv.get("a")
 
 
+def test_a_memory_cluster_that_lost_its_majority_is_lost(yard: Yard) -> None:
+    cluster = yard.start(storage="memory")
+    kv = cluster.kv()
+    kv.put("a", b"1")
+    before = {replica.id: replica.pid for replica in cluster.status().replicas}
+    for id in (1, 2):
+        os.kill(before[id], signal.SIGKILL)
+    eventually(
+        lambda: [replica.state for replica in cluster.status().replicas].count("vacant") == 2,
+        within_s=20,
+        what="two members have forgotten everything",
+    )
+    with pytest.raises(errors.Unavailable):
+        kv.get("a", timeout=1)
+    anew = yard.start(storage="memory")
+    assert anew.uuid != cluster.uuid
+    assert anew.kv().get("a") is None
+
+    def lost() -> bool:
+        try:
+            kv.get("a", timeout=2)
+        except errors.ClusterLost:
+            return True
+        except errors.Unavailable:
+            return False
+        return False
+
+    eventually(lost, within_s=20, what="the old handle knows")
+
+
 def test_the_supervisor_can_be_lost(yard: Yard) -> None:
     cluster = yard.start(repair_grace=1.0)
     kv = cluster.kv()

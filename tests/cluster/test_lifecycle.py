@@ -12,7 +12,7 @@ import ray
 
 import raycons
 from raycons import errors
-from tests.cluster.yard import Yard, serving
+from tests.cluster.yard import Yard, eventually, serving
 
 
 @pytest.mark.parametrize("transport", ["tcp", "actor"])
@@ -184,3 +184,33 @@ def test_members_listen_in_the_port_range(yard: Yard) -> None:
     ports = {int(replica.address.rpartition(":")[2]) for replica in cluster.status().replicas}
     assert len(ports) == 3
     assert ports <= set(range(23400, 23421))
+
+
+def test_a_start_that_fails_leaves_nothing_in_the_way(yard: Yard) -> None:
+    with pytest.raises(errors.ClusterError, match="no free port"):
+        yard.start(replicas=3, port_range=(23500, 23500))
+    assert not yard.store(1).exists()
+    cluster = yard.start(replicas=3, port_range=(23500, 23510))
+    assert serving(cluster.status()) == [1, 2, 3]
+
+
+def test_a_place_that_cannot_hold_data_is_named(ray_session: None) -> None:
+    with pytest.raises(errors.ClusterError, match="/proc/nowhere"):
+        raycons.start("nowhere", path="/proc/nowhere")
+    raycons.stop("nowhere")
+
+
+def test_stores_outside_the_configuration_are_kept_and_told_of(yard: Yard) -> None:
+    cluster = yard.start()
+    cluster.remove_member(3)
+    assert yard.store(3).is_dir()
+    raycons.stop(yard.name)
+    resumed = yard.start()
+    told = eventually(
+        lambda: [note for note in resumed.status().notes if str(yard.store(3)) in note],
+        within_s=20,
+        what="the status tells of the store that is nobody's",
+    )
+    assert "replica 3" in told[0]
+    assert yard.store(3).is_dir()
+    assert resumed.status().voters == (1, 2)

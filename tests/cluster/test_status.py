@@ -1,0 +1,101 @@
+"""What members' answers add up to: pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from raycons.cluster.fleet import Charter
+from raycons.cluster.handle import summarize
+from raycons.cluster.settings import ClusterSettings
+from raycons.cluster.status import lost_with_memory, tolerated_losses, view_of_leader
+from raycons.consensus.configuration import Configuration, Peer, Role
+
+CHARTER = Charter(name="c", uuid="u", secret=b"s", settings=ClusterSettings())
+THREE = Configuration(
+    peers=tuple(Peer(id, 100 + id, Role.VOTER, host=f"h{id}") for id in (1, 2, 3)), next_id=4
+)
+
+
+def serving(id: int, *, role: str = "follower", term: int = 5, commit: int = 40) -> dict[str, Any]:
+    return {
+        "id": id,
+        "state": "serving",
+        "reason": "",
+        "role": role,
+        "term": term,
+        "leader": 1,
+        "commit": commit,
+        "applied": commit,
+        "log_first": 11,
+        "log_last": commit,
+        "log_bytes": 1000,
+        "configuration_index": 3,
+        "configuration": msgspec.to_builtins(THREE),
+        "connections": [2, 3],
+        "pid": 100 + id,
+    }
+
+
+def away(id: int, state: str) -> dict[str, Any]:
+    return {"id": id, "state": state, "reason": "because"}
+
+
+def test_a_healthy_cluster() -> None:
+    answers = {1: serving(1, role="leader"), 2: serving(2), 3: serving(3, commit=30)}
+    status = summarize(CHARTER, answers, ())
+    assert (status.leader, status.term, status.commit) == (1, 5, 40)
+    assert status.voters == (1, 2, 3)
+    assert status.tolerates == 1
+    third = status.replica(3)
+    assert third is not None
+    assert (third.lag, third.log_entries, third.snapshot_index) == (10, 20, 10)
+    assert third.listed == "voter"
+    assert status.to_dict()["replicas"][0]["connections"] == (2, 3)
+
+
+def test_losses_are_told_apart() -> None:
+    answers = {1: serving(1, role="leader"), 2: away(2, "unreachable"), 4: away(4, "vacant")}
+    status = summarize(CHARTER, answers, ("a note",))
+    assert status.tolerates == -1  # one of three
+    states = {replica.id: (replica.state, replica.listed) for replica in status.replicas}
+    assert states == {
+        1: ("serving", "voter"),
+        2: ("unreachable", "voter"),
+        3: ("gone", "voter"),
+        4: ("vacant", ""),
+    }
+    third = status.replica(3)
+    assert third is not None
+    assert third.host == "h3"
+    assert status.notes == ("a note",)
+
+
+def test_without_anybody() -> None:
+    status = summarize(CHARTER, {}, ())
+    assert (status.leader, status.replicas, status.tolerates) == (0, (), -1)
+
+
+def test_of_two_who_believe_in_themselves_the_newer_leads() -> None:
+    answers = {1: serving(1, role="leader", term=5), 2: serving(2, role="leader", term=6)}
+    assert view_of_leader(answers) is answers[2]
+    assert view_of_leader({3: serving(3)}) is None
+
+
+def test_joint_configurations_tolerate_what_both_halves_do() -> None:
+    halves = [frozenset({1, 2, 3}), frozenset({3, 4, 5})]
+    assert tolerated_losses(halves, frozenset({1, 2, 3, 4, 5})) == 1
+    assert tolerated_losses(halves, frozenset({1, 2, 3, 4})) == 0
+    assert tolerated_losses(halves, frozenset({1, 2, 3})) == -1
+
+
+def test_memory_is_lost_with_those_who_surely_forgot() -> None:
+    one = {1: serving(1)}
+    assert lost_with_memory(one | {2: away(2, "vacant"), 3: away(3, "vacant")})
+    assert lost_with_memory(one | {2: away(2, "vacant")})  # the third has no actor at all
+    assert not lost_with_memory(one | {2: away(2, "vacant"), 3: away(3, "unreachable")})
+    assert not lost_with_memory(one | {2: serving(2)})
+    assert lost_with_memory({1: away(1, "vacant"), 2: away(2, "gone")})
+    assert not lost_with_memory({1: away(1, "vacant"), 2: away(2, "opening")})
+    assert lost_with_memory({})
