@@ -13,11 +13,14 @@ from raycons.client.kv import AsyncKv
 from raycons.consensus.configuration import Configuration
 from raycons.errors import StoreCorrupt, StoreError
 from raycons.member.hosting import Hosting
+from raycons.member.peers import PeerBook
 from raycons.member.spec import MemberState
 from raycons.store import directory
 from raycons.store.contract import Batch, Space
+from raycons.store.memory import MemoryStore
 from raycons.store.rocks import RocksStore
 from raycons.transport.contract import PROTOCOL_VERSION, Greeting
+from raycons.transport.greeting import MAX_GREETING_BYTES, encode_greeting
 
 from .town import CLUSTER, Town, eventually, member_spec, play, town
 
@@ -174,6 +177,33 @@ def test_a_disk_image_from_yesterday_does_not_serve(tmp_path: Path) -> None:
             await members.connected(leader, copied)
 
     play(story)
+
+
+def test_a_store_is_known_by_the_openings_on_the_way() -> None:
+    book = PeerBook(MemoryStore())
+
+    def greeting(incarnation: int, opening: int, *earlier: int) -> Greeting:
+        return Greeting(PROTOCOL_VERSION, "c", 2, 7, incarnation, opening, None, earlier)
+
+    assert book.meet(greeting(5, 500, 400, 300))
+    assert not book.meet(greeting(5, 500, 400, 300))  # no news
+    assert book.refusal(greeting(6, 600, 500, 400)) is None
+    assert book.refusal(greeting(8, 800, 700, 600, 500)) is None
+    assert "copy" in (book.refusal(greeting(6, 666, 555, 400)) or "")
+    assert "copy" in (book.refusal(greeting(8, 888, 777, 666, 555)) or "")
+    # Known limit: more openings lie between than the greeting tells of.
+    assert book.refusal(greeting(9, 999, 888, 777, 666)) is None
+
+
+def test_the_openings_told_are_bounded() -> None:
+    store = MemoryStore()
+    told = [directory.opened(store) for _ in range(directory.REMEMBERED_OPENINGS + 10)]
+    before = tuple(each.opening for each in reversed(told[:-1]))
+    assert told[-1].incarnation == len(told)
+    assert told[-1].earlier == before[: directory.REMEMBERED_OPENINGS]
+    whole = Greeting(PROTOCOL_VERSION, "c" * 36, 2, 2**63, 2**32, 2**63, ("h" * 255, 65535))
+    whole = msgspec.structs.replace(whole, earlier=(2**63,) * directory.REMEMBERED_OPENINGS)
+    assert len(encode_greeting(whole)) <= MAX_GREETING_BYTES
 
 
 def test_of_two_holders_of_one_image_the_second_gets_no_place(tmp_path: Path) -> None:
