@@ -33,7 +33,6 @@ class MemberSettings(msgspec.Struct, frozen=True):
     log_limit_bytes: int = 64 * MIB  # the log is compacted when it grows beyond this
     snapshot_chunk_bytes: int = 128 * KIB
     write_behind_s: float = 0.5  # applied state waits at most so long for the store
-    max_unwritten_bytes: int = 4 * MIB  # more applied state than this goes to the store at once
     max_pending_reads: int = 100_000  # read requests waiting in one member
     due_pause_s: float = 0.02  # between two housekeeping commands (expiry, sweeping)
     session_ttl_s: float = 60.0

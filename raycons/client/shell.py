@@ -94,7 +94,11 @@ class AsyncClient:
         if not self._turn_begun:
             self._begin_turn()
         pending = self._core.submit(operation, self._deadline(timeout_s), partial(_settle, future))
-        result: commands.Result = await self._outcome(future, pending)
+        try:  # as `_outcome`, which would be one more coroutine for each operation
+            result: commands.Result = await future
+        except BaseException as error:
+            self._ended(pending, error)
+            raise
         if type(result) is commands.Failed:
             raise outcome.failed(result)
         return result
@@ -112,7 +116,11 @@ class AsyncClient:
         if not self._turn_begun:
             self._begin_turn()
         pending = self._core.read(query, level, self._deadline(timeout_s), partial(_settle, future))
-        result = await self._outcome(future, pending)
+        try:
+            result = await future
+        except BaseException as error:
+            self._ended(pending, error)
+            raise
         lag_s = 0.0
         if isinstance(result, Lagging):
             result, lag_s = result
@@ -260,15 +268,18 @@ class AsyncClient:
     async def _outcome(self, future: asyncio.Future[Any], pending: Pending) -> Any:
         try:
             return await future
-        except asyncio.CancelledError:
-            if self._lost is None:
+        except BaseException as error:
+            self._ended(pending, error)
+            raise
+
+    def _ended(self, pending: Pending, error: BaseException) -> None:
+        """The wait for an operation ended with `error`; raises what tells more, if any."""
+        if self._lost is None:
+            if isinstance(error, asyncio.CancelledError):
                 self._begin_turn()
                 self._core.cancel(pending)
-            raise
-        except errors.RayconsError as error:
-            if self._lost is not None:
-                raise self._lost from error
-            raise
+        elif isinstance(error, errors.RayconsError):
+            raise self._lost from error
 
     # --- when nobody can be reached ---------------------------------------------------------------
 

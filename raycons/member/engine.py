@@ -11,7 +11,9 @@ simulator runs the same object on a virtual one.
                                              StageChunk, InstallSnapshot, StreamSnapshot
 
 `end_of_turn` carries out the effects of all events since the last one. It must be called after
-every event, or every batch of events that came together.
+every event, or every batch of events that came together. What it sends should leave before `apply`
+is called, which it asks for with `may_apply`: applying takes longer than all the rest, and neither
+a follower's disk nor its leader should wait for it.
 
 Applied state is written behind: at most `write_behind_s` later, in chunks that end at an entry's
 end, each with a header that names that entry. The log stays above what the store holds of the
@@ -131,6 +133,8 @@ class Engine:
         self._clients: set[ClientId] = set()
         self.addresses: tuple[tuple[ReplicaId, str, int], ...] = ()
         self._held: deque[Send] = deque()  # sends that wait for the disk, in the order of writes
+        self._committed: deque[Entry] = deque()  # not yet applied
+        self._disk_idle = True  # or busy with a write that began before what it was last asked for
 
         # Deadlines of the engine's own.
         self._write_out_at = NEVER
@@ -182,6 +186,7 @@ class Engine:
 
     def durable(self, number: int, now: float) -> None:
         """Everything written up to write `number` is on disk."""
+        self._disk_idle = True
         self.replica.durable(number, now)
         held = self._held
         while held and held[0].after <= number:
@@ -218,8 +223,34 @@ class Engine:
             self._work_on_views(now)
         self._streams.drop_unwanted()
 
+    @property
+    def may_apply(self) -> bool:
+        """Whether to call `apply`, in a turn of its own.
+
+        A follower first waits for the disk to take up what it was given: applying holds the
+        interpreter's lock, without which no sync can begin. The leader has someone to answer.
+        """
+        return bool(self._committed) and (self._disk_idle or self.replica.role == "leader")
+
+    def apply(self, now: float) -> None:
+        """Apply what is committed; answer those who waited for it."""
+        entries, self._committed = self._committed, deque()
+        if not entries:
+            return
+        for entry in entries:
+            self._apply_entry(entry)
+        state = self._state
+        self._ledger.entries_applied(entries[-1].time_us)
+        if state.full_chunks:
+            self._write_out_at = now
+        elif self._write_out_at == NEVER:
+            self._write_out_at = now + self.settings.write_behind_s
+        if self._requests.reads:
+            self._serve_reads(now)
+
     def shutdown(self) -> None:
         """An orderly end: give the whole state to the store, so that nothing is replayed."""
+        self.apply(0.0)
         while self._ledger.write_out():
             pass
         self._streams.close()
@@ -317,6 +348,7 @@ class Engine:
     def _persist(self, effect: Persist, now: float) -> None:
         self._ledger.persist(effect)
         self._ports.sync(effect.number)
+        self._disk_idle = False
 
     def _send(self, effect: Send, now: float) -> None:
         if effect.after <= self.replica.durable_number:
@@ -325,27 +357,22 @@ class Engine:
             self._held.append(effect)
 
     def _apply(self, effect: Apply, now: float) -> None:
-        state, apply = self._state, self._machine.apply
-        commands = self._requests.commands
-        for entry in effect.entries:
-            if entry.kind == EntryKind.COMMAND:
-                if entry.machine != MACHINE or entry.version > VERSION:
-                    raise UnreadableEntry(entry)
-                body = apply(
-                    Command(entry.index, entry.term, entry.time_us, entry.version, entry.data)
-                )
-                if commands:
-                    self._requests.answer_command(entry.index, entry.term, body)
-            elif entry.kind == EntryKind.CONFIGURATION:
-                self._configuration_applied(entry)
-            elif entry.kind != EntryKind.NOOP:
+        self._committed += effect.entries
+
+    def _apply_entry(self, entry: Entry) -> None:
+        if entry.kind == EntryKind.COMMAND:
+            if entry.machine != MACHINE or entry.version > VERSION:
                 raise UnreadableEntry(entry)
-            state.end_entry(entry.index, entry.term)
-        self._ledger.entries_applied(effect.entries[-1].time_us)
-        if self._write_out_at == NEVER:
-            self._write_out_at = now + self.settings.write_behind_s
-        elif state.pending_bytes > self.settings.max_unwritten_bytes:
-            self._write_out_at = now
+            body = self._machine.apply(
+                Command(entry.index, entry.term, entry.time_us, entry.version, entry.data)
+            )
+            if self._requests.commands:
+                self._requests.answer_command(entry.index, entry.term, body)
+        elif entry.kind == EntryKind.CONFIGURATION:
+            self._configuration_applied(entry)
+        elif entry.kind != EntryKind.NOOP:
+            raise UnreadableEntry(entry)
+        self._state.end_entry(entry.index, entry.term)
 
     def _configuration_applied(self, entry: Entry) -> None:
         configuration = msgspec.msgpack.decode(entry.data, type=Configuration)
@@ -365,6 +392,7 @@ class Engine:
         self._requests.fail_read(effect.context, self.replica.leader, effect.reason)
 
     def _role_changed(self, effect: RoleChanged, now: float) -> None:
+        self.apply(now)  # whoever waits for what was committed before is answered before
         fields = effect._asdict()
         self._ports.event("role-changed", fields)
         if effect.role == "leader":
@@ -387,6 +415,7 @@ class Engine:
         self._ledger.stage(effect)
 
     def _install_snapshot(self, effect: InstallSnapshot, now: float) -> None:
+        self._committed.clear()  # the snapshot holds what they did
         self._ledger.install(effect)
         self._ports.sync(effect.number)
         self._machine.load()

@@ -6,7 +6,9 @@ later, in one batch with a header that tells the last entry it holds. What a cra
 again from the log, which is kept above `applied_in_store`.
 
     put --> open chunk --end_entry--> sealed chunks --write_out--> store
-    get: open chunk, then `recent` (all sealed and not yet written, and a bounded cache), then store
+    get: open chunk, then a bounded cache that has all of CURRENT that is sealed, then store
+
+Superseded records are not cached: they are written once, and hardly ever read.
 """
 
 from __future__ import annotations
@@ -101,27 +103,36 @@ class WriteBehindState:
         self._current, self._history = self._open.tables
         self._open_bytes = 0
         self._sealed: deque[_Chunk] = deque()
-        # Two halves of the cache: when the younger is full it becomes the older, whose content
-        # goes. Whatever is sealed and not yet written is always in one of them.
-        self._young: tuple[dict[bytes, bytes | None], ...] = ({}, {})
-        self._old: tuple[dict[bytes, bytes | None], ...] = ({}, {})
+        # Two halves of the cache of CURRENT: when the younger is full it becomes the older, whose
+        # content goes. Whatever is sealed and not yet written is always in one of them.
+        self._young: dict[bytes, bytes | None] = {}
+        self._old: dict[bytes, bytes | None] = {}
         self._young_bytes = 0
 
     # --- what machines use ------------------------------------------------------------------------
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """The value of `key`, or None."""
-        value = (self._history if table else self._current).get(key, _ABSENT)
+        if table:
+            return self._superseded(key)
+        value = self._current.get(key, _ABSENT)
         if value is not _ABSENT:
             return value
-        value = self._young[table].get(key, _ABSENT)
+        value = self._young.get(key, _ABSENT)
         if value is not _ABSENT:
             return value
-        value = self._old[table].get(key, _ABSENT)
+        value = self._old.get(key, _ABSENT)
         if value is _ABSENT:
             value = self._store.get(SPACES[table], self._prefix + key)
-        self._remember(table, key, value)
+        self._remember(key, value)
         return value
+
+    def _superseded(self, key: bytes) -> bytes | None:
+        for values in self._waiting(Table.HISTORY):
+            value = values.get(key, _ABSENT)
+            if value is not _ABSENT:
+                return value
+        return self._store.get(SPACES[Table.HISTORY], self._prefix + key)
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Set `key` to `value`."""
@@ -181,6 +192,11 @@ class WriteBehindState:
         return len(self._sealed) + (self._sealed_to() != self._applied or len(self._open) > 0)
 
     @property
+    def full_chunks(self) -> int:
+        """How many chunks gather nothing any more: waiting longer with them wins nothing."""
+        return len(self._sealed)
+
+    @property
     def pending_operations(self) -> int:
         """How many puts and deletes wait to be written."""
         return sum(map(len, self._sealed)) + len(self._open)
@@ -238,14 +254,15 @@ class WriteBehindState:
         self._open = _Chunk()
         self._current, self._history = self._open.tables
         self._open_bytes = 0
-        for table in Table:
-            self._young[table].update(chunk.tables[table])
-        self._young_bytes += chunk.size_bytes + _RECORD_OVERHEAD_BYTES * len(chunk)
+        recent = chunk.tables[Table.CURRENT]
+        self._young.update(recent)
+        self._young_bytes += sum(map(len, filter(None, recent.values())))
+        self._young_bytes += sum(map(len, recent)) + _RECORD_OVERHEAD_BYTES * len(recent)
         if self._young_bytes > self._cache_bytes // 2:
             self._drop_older_half()
 
-    def _remember(self, table: Table, key: bytes, value: bytes | None) -> None:
-        self._young[table][key] = value
+    def _remember(self, key: bytes, value: bytes | None) -> None:
+        self._young[key] = value
         self._young_bytes += len(key) + _RECORD_OVERHEAD_BYTES
         if value is not None:
             self._young_bytes += len(value)
@@ -253,13 +270,17 @@ class WriteBehindState:
             self._drop_older_half()
 
     def _drop_older_half(self) -> None:
-        self._old, self._young = self._young, ({}, {})
+        self._old, self._young = self._young, {}
         self._young_bytes = 0
         # Sealed chunks may have been in the half that went. In the order of sealing, so that the
         # last put of a key wins; all of them, for a younger one may be in the other half alone.
         for chunk in self._sealed:
-            for table in Table:
-                self._young[table].update(chunk.tables[table])
+            self._young.update(chunk.tables[Table.CURRENT])
+
+    def _waiting(self, table: Table) -> list[dict[bytes, bytes | None]]:
+        """What waits to be written, the latest first."""
+        chunks = (self._open, *reversed(self._sealed))
+        return [chunk.tables[table] for chunk in chunks]
 
     def _merge(
         self,
@@ -269,7 +290,7 @@ class WriteBehindState:
         reverse: bool,
     ) -> Iterator[tuple[bytes, bytes]]:
         """Both in order; where a key is in both, what waits in memory hides what is stored."""
-        chunk, young, old = self._open.tables[table], self._young[table], self._old[table]
+        waiting = self._waiting(table)
         pair = next(stored, None)
         previous = None
         for key in touched:
@@ -285,7 +306,7 @@ class WriteBehindState:
                     break
                 yield stored_key, pair[1]
                 pair = next(stored, None)
-            for values in (chunk, young, old):
+            for values in waiting:
                 value = values.get(key, _ABSENT)
                 if value is not _ABSENT:
                     break

@@ -265,6 +265,9 @@ class VirtualMember:
         engine = self.engine
         assert engine is not None
         engine.end_of_turn(self.now)
+        if engine.may_apply:
+            engine.apply(self.now)
+            engine.end_of_turn(self.now)
         base = engine.replica.log.base
         if base.index > self._mirror.base.index:
             self._mirror.compacted(base)

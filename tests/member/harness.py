@@ -170,6 +170,9 @@ class World:
         if node is not None:
             getattr(node.engine, name)(*arguments, self.now)
             node.engine.end_of_turn(self.now)
+            if node.engine.may_apply:
+                node.engine.apply(self.now)
+                node.engine.end_of_turn(self.now)
 
     def run(self, seconds: float) -> None:
         end = self.now + seconds

@@ -89,6 +89,36 @@ def test_commands_in_the_log_of_a_deposed_leader_are_unknown() -> None:
     assert world.responses[-1][1] == Refused(request, Code.LEADERSHIP_LOST, 0, "")
 
 
+def test_a_follower_gives_the_disk_its_write_before_it_applies() -> None:
+    world, leader = elected()
+    follower = world.nodes[next(id for id in world.nodes if id != leader)]
+    world.submit(leader, b"one")
+    world.run(0.01)
+    assert follower.machine is not None
+    before = follower.machine.count
+    follower.disk_stalled = True
+    world.submit(leader, b"two")  # its Append tells that "one" is committed
+    world.run(0.01)
+    assert follower.engine.replica.commit > follower.engine.status(world.now)["applied"]
+    assert follower.machine.count == before
+    follower.disk_answers_again()
+    assert follower.machine.count > before
+    assert follower.engine.replica.commit == follower.engine.status(world.now)["applied"]
+
+
+def test_a_full_chunk_of_state_is_written_at_once_and_a_part_of_one_later() -> None:
+    world, leader = elected(write_behind_s=0.5)
+    node = world.nodes[leader]
+    world.submit(leader, b"small")
+    world.run(0.1)
+    status = node.engine.status(world.now)
+    assert status["applied_in_store"] < status["applied"]
+    world.submit(leader, bytes(2 * 1024 * 1024))
+    world.run(0.1)
+    status = node.engine.status(world.now)
+    assert status["applied_in_store"] == status["applied"]
+
+
 def test_an_exception_in_the_machine_is_never_answered() -> None:
     world, leader = elected()
     world.submit(leader, b"poison")

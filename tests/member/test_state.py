@@ -155,8 +155,7 @@ def test_cached_state_stays_within_its_bounds() -> None:
     held = sum(
         len(key) + len(value or b"")
         for half in (state._young, state._old)
-        for table in half
-        for key, value in table.items()
+        for key, value in half.items()
     )
     assert 50_000 < held < 100_000
 
