@@ -11,9 +11,11 @@ simulator runs the same object on a virtual one.
                                              StageChunk, InstallSnapshot, StreamSnapshot
 
 `end_of_turn` carries out the effects of all events since the last one. It must be called after
-every event, or every batch of events that came together. What it sends should leave before `apply`
-is called, which it asks for with `may_apply`: applying takes longer than all the rest, and neither
-a follower's disk nor its leader should wait for it.
+every event, or every batch of events that came together.
+
+Writing and applying take longer than all the rest, so what was sent is let go before either. A
+follower applies when its disk has taken up what it was given last: applying holds the interpreter's
+lock, without which no sync can begin. The leader applies at once, for it has someone to answer.
 
 Applied state is written behind: at most `write_behind_s` later, in chunks that end at an entry's
 end, each with a header that names that entry. The log stays above what the store holds of the
@@ -215,6 +217,8 @@ class Engine:
         """Carry out the effects of all events since the last call."""
         for effect in self.replica.drain(now):
             _PERFORM[type(effect)](self, effect, now)
+        if self._committed and (self._disk_idle or self.replica.role == "leader"):
+            self._apply_committed(now)
         if self._requests.reads:
             self._serve_reads(now)
         if now >= self._write_out_at:
@@ -223,34 +227,9 @@ class Engine:
             self._work_on_views(now)
         self._streams.drop_unwanted()
 
-    @property
-    def may_apply(self) -> bool:
-        """Whether to call `apply`, in a turn of its own.
-
-        A follower first waits for the disk to take up what it was given: applying holds the
-        interpreter's lock, without which no sync can begin. The leader has someone to answer.
-        """
-        return bool(self._committed) and (self._disk_idle or self.replica.role == "leader")
-
-    def apply(self, now: float) -> None:
-        """Apply what is committed; answer those who waited for it."""
-        entries, self._committed = self._committed, deque()
-        if not entries:
-            return
-        for entry in entries:
-            self._apply_entry(entry)
-        state = self._state
-        self._ledger.entries_applied(entries[-1].time_us)
-        if state.full_chunks:
-            self._write_out_at = now
-        elif self._write_out_at == NEVER:
-            self._write_out_at = now + self.settings.write_behind_s
-        if self._requests.reads:
-            self._serve_reads(now)
-
     def shutdown(self) -> None:
         """An orderly end: give the whole state to the store, so that nothing is replayed."""
-        self.apply(0.0)
+        self._apply_committed(0.0)
         while self._ledger.write_out():
             pass
         self._streams.close()
@@ -346,6 +325,7 @@ class Engine:
     # --- effects ----------------------------------------------------------------------------------
 
     def _persist(self, effect: Persist, now: float) -> None:
+        self._ports.flush()
         self._ledger.persist(effect)
         self._ports.sync(effect.number)
         self._disk_idle = False
@@ -358,6 +338,19 @@ class Engine:
 
     def _apply(self, effect: Apply, now: float) -> None:
         self._committed += effect.entries
+
+    def _apply_committed(self, now: float) -> None:
+        entries, self._committed = self._committed, deque()
+        if not entries:
+            return
+        self._ports.flush()
+        for entry in entries:
+            self._apply_entry(entry)
+        self._ledger.entries_applied(entries[-1].time_us)
+        if self._state.full_chunks:
+            self._write_out_at = now
+        elif self._write_out_at == NEVER:
+            self._write_out_at = now + self.settings.write_behind_s
 
     def _apply_entry(self, entry: Entry) -> None:
         if entry.kind == EntryKind.COMMAND:
@@ -392,7 +385,7 @@ class Engine:
         self._requests.fail_read(effect.context, self.replica.leader, effect.reason)
 
     def _role_changed(self, effect: RoleChanged, now: float) -> None:
-        self.apply(now)  # whoever waits for what was committed before is answered before
+        self._apply_committed(now)  # whoever waits for what was committed before is answered before
         fields = effect._asdict()
         self._ports.event("role-changed", fields)
         if effect.role == "leader":

@@ -19,6 +19,9 @@ class Ports(Protocol):
     def respond(self, client: ClientId, message: Any) -> None:
         """Send to a client, or drop."""
 
+    def flush(self) -> None:
+        """Let go now of what was sent in this turn: what follows in it takes time."""
+
     def sync(self, number: int) -> None:
         """Make all that was written to the store durable, then call `engine.durable(number)`.
 

@@ -74,7 +74,6 @@ class Shell:
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = float("inf")
         self._turn_scheduled = False
-        self._apply_scheduled = False
         self._known_configuration: object = None
         self._stopped = False
         self._heartbeat_s = raft.heartbeat_interval_s
@@ -133,6 +132,11 @@ class Shell:
                 self._probe = None
         if self._transport is not None:
             self._transport.respond(client, GROUP, message)
+
+    def flush(self) -> None:
+        """Write to the sockets now: what follows takes time."""
+        if self._transport is not None:
+            self._transport.flush()
 
     def sync(self, number: int) -> None:
         """Make durable all that was written so far, then say so."""
@@ -249,22 +253,12 @@ class Shell:
         except BaseException as error:  # noqa: BLE001  reported, and ends the replica
             self._fail(error)
             return
-        if self.engine.may_apply and not self._apply_scheduled:
-            # In the next turn: the loop writes to its sockets at the end of this one.
-            self._apply_scheduled = True
-            self._loop.call_soon(self._apply)
         deadline = max(now, self.engine.next_deadline())  # 0: there is more to do at once
         if deadline < self._armed_for:
             self._arm(deadline, now)
         if self.engine.configuration is not self._known_configuration:
             self._refresh_addresses()
         self._syncer.yield_to_disk(now)
-
-    def _apply(self) -> None:
-        self._apply_scheduled = False
-        if not self._stopped:
-            self._guard(self.engine.apply, boottime())
-            self._end_turn()
 
     def _arm(self, deadline: float, now: float) -> None:
         # Deadlines mostly move away (each heartbeat moves the election's): an armed timer stays,

@@ -265,9 +265,6 @@ class VirtualMember:
         engine = self.engine
         assert engine is not None
         engine.end_of_turn(self.now)
-        if engine.may_apply:
-            engine.apply(self.now)
-            engine.end_of_turn(self.now)
         base = engine.replica.log.base
         if base.index > self._mirror.base.index:
             self._mirror.compacted(base)
@@ -292,6 +289,9 @@ class VirtualMember:
         endpoint = self._endpoints.get(client)
         if endpoint is not None:
             self._network.send(self.id, endpoint, message)
+
+    def flush(self) -> None:
+        """See Ports."""
 
     def sync(self, number: int) -> None:
         """See Ports."""

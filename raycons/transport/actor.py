@@ -106,6 +106,10 @@ class ActorMemberTransport:
         """Send to a client, or drop."""
         self.clients.respond(client, group, message)
 
+    def flush(self) -> None:
+        """See `MemberTransport`."""
+        self._common.turn.flush()
+
     def know(self, addresses: Mapping[PeerId, Address]) -> None:
         """The peers to keep lines to; only the ids count. Those known before are let go."""
         known = frozenset(addresses) - {self._greeting.id}

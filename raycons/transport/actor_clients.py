@@ -213,6 +213,7 @@ class WithActorClients:
         self.counters = transport.counters
         self.clients = clients
         self.send = transport.send
+        self.flush = transport.flush
         self.know = transport.know
         self._transport = transport
 

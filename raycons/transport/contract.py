@@ -115,6 +115,9 @@ class MemberTransport(Protocol):
     def respond(self, client: ClientId, group: int, message: Any) -> None:
         """Send to a client, or drop."""
 
+    def flush(self) -> None:
+        """Let go now of what was sent in this turn: what follows in it takes time."""
+
     def know(self, addresses: Mapping[PeerId, Address]) -> None:
         """The peers to keep connections to (others are let go), and where they listen."""
 

@@ -148,6 +148,10 @@ class TcpMemberTransport:
         kind, body = self._encode(message)
         connection.send(kind, group, body)
 
+    def flush(self) -> None:
+        """See `MemberTransport`."""
+        self.common.turn.flush()
+
     def know(self, addresses: Mapping[PeerId, Address]) -> None:
         """The peers to keep connections to, and where they listen.
 

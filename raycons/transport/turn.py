@@ -43,13 +43,18 @@ class Turn:
             self._scheduled = True
             self._call_soon(self._end)
 
+    def flush(self) -> None:
+        """Write what was gathered so far: what follows in this turn takes time."""
+        if self._unflushed:
+            unflushed, self._unflushed = self._unflushed, []
+            for writer in unflushed:
+                writer.flush()
+
     def _end(self) -> None:
         try:
             if self._arrived:
                 self._arrived = False
                 self._turn_over()
         finally:
-            unflushed, self._unflushed = self._unflushed, []
             self._scheduled = False
-            for writer in unflushed:
-                writer.flush()
+            self.flush()

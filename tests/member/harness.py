@@ -101,6 +101,9 @@ class Node:
     def respond(self, client: int, message: Any) -> None:
         self.world.responses.append((self.id, message))
 
+    def flush(self) -> None:
+        """See Ports."""
+
     def sync(self, number: int) -> None:
         covered = len(self.store.batches)
         self.world.after(self.world.sync_s, lambda: self._synced(number, covered))
@@ -170,9 +173,6 @@ class World:
         if node is not None:
             getattr(node.engine, name)(*arguments, self.now)
             node.engine.end_of_turn(self.now)
-            if node.engine.may_apply:
-                node.engine.apply(self.now)
-                node.engine.end_of_turn(self.now)
 
     def run(self, seconds: float) -> None:
         end = self.now + seconds

@@ -42,6 +42,9 @@ class Wire:
     def respond(self, client: ClientId, group: int, message: Any) -> None:
         self.responses.append((client, message))
 
+    def flush(self) -> None:
+        pass
+
     def know(self, addresses: Mapping[PeerId, Address]) -> None:
         self.known = dict(addresses)
 
