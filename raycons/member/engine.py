@@ -17,9 +17,8 @@ Writing and applying take longer than all the rest, so what was sent is let go b
 follower applies when its disk has taken up what it was given last: applying holds the interpreter's
 lock, without which no sync can begin. The leader applies at once, for it has someone to answer.
 
-Applied state is written behind: at most `write_behind_s` later, in chunks that end at an entry's
-end, each with a header that names that entry. The log stays above what the store holds of the
-state durably, so a restart replays at most the last moments.
+Applied state is written behind (see `applier` and `state`), and the log stays above what the store
+holds of it durably, so a restart replays at most the last moments.
 """
 
 from __future__ import annotations
@@ -35,9 +34,7 @@ from raycons.config import MemberSettings, RaftSettings
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.contract import (
     Apply,
-    Entry,
     EntryId,
-    EntryKind,
     InstallSnapshot,
     Persist,
     ReadFailed,
@@ -54,7 +51,8 @@ from raycons.consensus.raft import membership
 from raycons.consensus.raft.core import NEVER
 from raycons.consensus.raft.messages import CODES as PEER_MESSAGES
 from raycons.consensus.raft.replica import RaftReplica
-from raycons.machines.contract import Command, Machine, State
+from raycons.machines.contract import Machine, State
+from raycons.member.applier import MACHINE, VERSION, Applier
 from raycons.member.layout import bootstrap
 from raycons.member.ledger import Ledger
 from raycons.member.management import CODES, plan
@@ -82,23 +80,8 @@ __all__ = ["Engine", "bootstrap"]
 
 DUE_INTERVAL_S = 1.0  # how often a leader asks its machine whether something is due
 CHUNKS_BEFORE_VIEW = 2  # written in one turn, so that a view opens though writes go on
-MACHINE = 0  # the one machine that a group feeds today
-VERSION = 1  # the newest format of an entry's data that this code reads, and the one it writes
 
 _encode = msgspec.msgpack.Encoder().encode
-
-
-class UnreadableEntry(Exception):
-    """A committed entry of a format that this version does not know.
-
-    Passing over it would leave this replica with another state than the others: it stops instead.
-    """
-
-    def __init__(self, entry: Entry) -> None:
-        super().__init__(
-            f"entry {entry.index} is of kind {entry.kind}, for machine {entry.machine}, in format "
-            f"{entry.version}; this member reads format {VERSION}: run a newer raycons here"
-        )
 
 
 class Engine:
@@ -135,16 +118,15 @@ class Engine:
         self._clients: set[ClientId] = set()
         self.addresses: tuple[tuple[ReplicaId, str, int], ...] = ()
         self._held: deque[Send] = deque()  # sends that wait for the disk, in the order of writes
-        self._committed: deque[Entry] = deque()  # not yet applied
         self._disk_idle = True  # or busy with a write that began before what it was last asked for
 
         # Deadlines of the engine's own.
-        self._write_out_at = NEVER
         self._due_at = NEVER
         self._due_proposed: Index = 0
 
         self.snapshots_installed = 0
         self.messages_ignored = 0  # known to this version, but not what the sender should say
+        self._applier = Applier(self._ledger, self._machine, self._requests, ports, member)
         self._streams = Streams(
             self.replica, self._state, self._machine, ports, random, member.snapshot_chunk_bytes
         )
@@ -210,28 +192,27 @@ class Engine:
 
     def next_deadline(self) -> float:
         """When `tick` and `end_of_turn` should be called next if nothing else happens before."""
-        deadline = min(self.replica.next_deadline(), self._write_out_at, self._due_at)
+        deadline = min(self.replica.next_deadline(), self._applier.write_out_at, self._due_at)
         return 0.0 if self._streams.working else deadline
 
     def end_of_turn(self, now: float) -> None:
         """Carry out the effects of all events since the last call."""
         for effect in self.replica.drain(now):
             _PERFORM[type(effect)](self, effect, now)
-        if self._committed and (self._disk_idle or self.replica.role == "leader"):
-            self._apply_committed(now)
+        applier = self._applier
+        if applier.waiting and (self._disk_idle or self.replica.role == "leader"):
+            applier.apply(now)
         if self._requests.reads:
             self._serve_reads(now)
-        if now >= self._write_out_at:
-            self._write_out(now)
+        if now >= applier.write_out_at:
+            applier.write_out(now)
         if self._streams.working:
             self._work_on_views(now)
         self._streams.drop_unwanted()
 
     def shutdown(self) -> None:
         """An orderly end: give the whole state to the store, so that nothing is replayed."""
-        self._apply_committed(0.0)
-        while self._ledger.write_out():
-            pass
+        self._applier.shutdown()
         self._streams.close()
 
     # --- what clients ask -------------------------------------------------------------------------
@@ -337,46 +318,7 @@ class Engine:
             self._held.append(effect)
 
     def _apply(self, effect: Apply, now: float) -> None:
-        self._committed += effect.entries
-
-    def _apply_committed(self, now: float) -> None:
-        entries, self._committed = self._committed, deque()
-        if not entries:
-            return
-        self._ports.flush()
-        for entry in entries:
-            self._apply_entry(entry)
-        self._ledger.entries_applied(entries[-1].time_us)
-        if self._state.full_chunks:
-            self._write_out_at = now
-        elif self._write_out_at == NEVER:
-            self._write_out_at = now + self.settings.write_behind_s
-
-    def _apply_entry(self, entry: Entry) -> None:
-        if entry.kind == EntryKind.COMMAND:
-            if entry.machine != MACHINE or entry.version > VERSION:
-                raise UnreadableEntry(entry)
-            body = self._machine.apply(
-                Command(entry.index, entry.term, entry.time_us, entry.version, entry.data)
-            )
-            if self._requests.commands:
-                self._requests.answer_command(entry.index, entry.term, body)
-        elif entry.kind == EntryKind.CONFIGURATION:
-            self._configuration_applied(entry)
-        elif entry.kind != EntryKind.NOOP:
-            raise UnreadableEntry(entry)
-        self._state.end_entry(entry.index, entry.term)
-
-    def _configuration_applied(self, entry: Entry) -> None:
-        configuration = msgspec.msgpack.decode(entry.data, type=Configuration)
-        self._ledger.configuration_applied(entry.index, configuration)
-        self._requests.configuration_applied(entry.id, configuration)
-        me = self.identity.id
-        members = {str(peer.id): peer.role.name.lower() for peer in configuration.peers}
-        fields = {"index": entry.index, "joint": configuration.joint, "members": members}
-        self._ports.event("configuration", fields)
-        if not configuration.joint and me not in configuration.ids and configuration.peers:
-            self._ports.event("removed", {"index": entry.index})
+        self._applier.add(effect.entries)
 
     def _read_ready(self, effect: ReadReady, now: float) -> None:
         self._requests.confirm_read(effect.context, effect.index)
@@ -385,7 +327,7 @@ class Engine:
         self._requests.fail_read(effect.context, self.replica.leader, effect.reason)
 
     def _role_changed(self, effect: RoleChanged, now: float) -> None:
-        self._apply_committed(now)  # whoever waits for what was committed before is answered before
+        self._applier.apply(now)  # whoever waits for what was committed before is answered before
         fields = effect._asdict()
         self._ports.event("role-changed", fields)
         if effect.role == "leader":
@@ -408,29 +350,15 @@ class Engine:
         self._ledger.stage(effect)
 
     def _install_snapshot(self, effect: InstallSnapshot, now: float) -> None:
-        self._committed.clear()  # the snapshot holds what they did
         self._ledger.install(effect)
         self._ports.sync(effect.number)
-        self._machine.load()
-        self._write_out_at = NEVER
+        self._applier.snapshot_installed()
         self.snapshots_installed += 1
         index, term = effect.meta.last
         self._ports.event("snapshot-installed", {"index": index, "term": term})
 
     def _stream_snapshot(self, effect: StreamSnapshot, now: float) -> None:
         self._streams.request(effect)
-
-    # --- applied state on its way to the store ----------------------------------------------------
-
-    def _write_out(self, now: float) -> None:
-        """Write one chunk; the next one in the next turn, so that no commit waits for all."""
-        self._ledger.write_out()
-        if self._state.pending_chunks() > 1 or self._streams.wanting:
-            self._write_out_at = now
-        elif self._state.pending_chunks():
-            self._write_out_at = now + self.settings.write_behind_s
-        else:
-            self._write_out_at = NEVER
 
     # --- what reads the whole state -------------------------------------------------------------
 
@@ -439,7 +367,7 @@ class Engine:
         if self._streams.wanting:
             for _ in range(CHUNKS_BEFORE_VIEW):
                 if self._state.pending_chunks():
-                    self._write_out(now)
+                    self._applier.write_out(now)
             if not self._state.pending_chunks():
                 self._streams.open_views(self._ledger.snapshot_meta())
         task = self._streams.continue_digest()

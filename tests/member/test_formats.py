@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raycons.consensus.contract import EntryId
-from raycons.member.engine import UnreadableEntry
+from raycons.member.applier import UnreadableEntry
 from raycons.member.protocol import Code, Read, ReadLevel, Refused, Submit
 
 from .harness import World

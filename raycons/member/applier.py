@@ -1,0 +1,131 @@
+"""Committed entries on their way into the machine, and the machine's state on its way to the store.
+
+    add --> committed --apply--> machine --state, gathered in chunks--> write_out --> store
+
+A full chunk of state is due at once, for it gathers nothing more; a part of one at most
+`write_behind_s` after it was begun. One chunk goes in a turn, so that no commit waits for all.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+import msgspec
+
+from raycons.config import MemberSettings
+from raycons.consensus.configuration import Configuration
+from raycons.consensus.contract import Entry, EntryKind
+from raycons.consensus.raft.core import NEVER
+from raycons.machines.contract import Command, Machine
+from raycons.member.ledger import Ledger
+from raycons.member.ports import Ports
+from raycons.member.requests import Requests
+
+MACHINE = 0  # the one machine that a group feeds today
+VERSION = 1  # the newest format of an entry's data that this code reads, and the one it writes
+
+
+class UnreadableEntry(Exception):
+    """A committed entry of a format that this version does not know.
+
+    Passing over it would leave this replica with another state than the others: it stops instead.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__(
+            f"entry {entry.index} is of kind {entry.kind}, for machine {entry.machine}, in format "
+            f"{entry.version}; this member reads format {VERSION}: run a newer raycons here"
+        )
+
+
+class Applier:
+    """Feeds a group's machine, answers those who waited, and keeps the store not far behind."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        machine: Machine,
+        requests: Requests,
+        ports: Ports,
+        settings: MemberSettings,
+    ) -> None:
+        self.write_out_at = NEVER  # when to call `write_out`
+        self._ledger = ledger
+        self._state = ledger.state
+        self._machine = machine
+        self._requests = requests
+        self._ports = ports
+        self._write_behind_s = settings.write_behind_s
+        self._committed: deque[Entry] = deque()  # not yet applied
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something is committed and not applied."""
+        return bool(self._committed)
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """These are committed, after all that were added before."""
+        self._committed += entries
+
+    def apply(self, now: float) -> None:
+        """Apply what is committed, and answer those who waited for it; raises UnreadableEntry."""
+        entries, self._committed = self._committed, deque()
+        if not entries:
+            return
+        self._ports.flush()
+        for entry in entries:
+            self._apply_entry(entry)
+        self._ledger.entries_applied(entries[-1].time_us)
+        if self._state.full_chunks:
+            self.write_out_at = now
+        elif self.write_out_at == NEVER:
+            self.write_out_at = now + self._write_behind_s
+
+    def write_out(self, now: float) -> None:
+        """Give one chunk to the store."""
+        self._ledger.write_out()
+        if self._state.full_chunks:
+            self.write_out_at = now
+        elif self._state.pending_chunks():
+            self.write_out_at = now + self._write_behind_s
+        else:
+            self.write_out_at = NEVER
+
+    def snapshot_installed(self) -> None:
+        """The state was replaced by one that holds all that was committed before."""
+        self._committed.clear()
+        self._machine.load()
+        self.write_out_at = NEVER
+
+    def shutdown(self) -> None:
+        """Apply everything and give it to the store, so that nothing is replayed."""
+        self.apply(0.0)
+        while self._ledger.write_out():
+            pass
+
+    def _apply_entry(self, entry: Entry) -> None:
+        if entry.kind == EntryKind.COMMAND:
+            if entry.machine != MACHINE or entry.version > VERSION:
+                raise UnreadableEntry(entry)
+            body = self._machine.apply(
+                Command(entry.index, entry.term, entry.time_us, entry.version, entry.data)
+            )
+            if self._requests.commands:
+                self._requests.answer_command(entry.index, entry.term, body)
+        elif entry.kind == EntryKind.CONFIGURATION:
+            self._configuration_applied(entry)
+        elif entry.kind != EntryKind.NOOP:
+            raise UnreadableEntry(entry)
+        self._state.end_entry(entry.index, entry.term)
+
+    def _configuration_applied(self, entry: Entry) -> None:
+        configuration = msgspec.msgpack.decode(entry.data, type=Configuration)
+        self._ledger.configuration_applied(entry.index, configuration)
+        self._requests.configuration_applied(entry.id, configuration)
+        me = self._ledger.identity.id
+        members = {str(peer.id): peer.role.name.lower() for peer in configuration.peers}
+        fields = {"index": entry.index, "joint": configuration.joint, "members": members}
+        self._ports.event("configuration", fields)
+        if not configuration.joint and me not in configuration.ids and configuration.peers:
+            self._ports.event("removed", {"index": entry.index})
