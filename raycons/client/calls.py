@@ -183,14 +183,10 @@ class Queries(Call):
         """See Call."""
         return Read(request, self._machine, self.level, self.payload)
 
-    def halves(self, settings: ClientSettings) -> list[Queries]:
-        """The same in smaller pieces: the answer to many ranges may have been too large to send."""
-        live = [pending for pending in self.operations if pending.done is not None]
-        middle = len(live) // 2
-        halves = [Queries(part, self.level, settings) for part in (live[:middle], live[middle:])]
-        for half in halves:
-            half.wait_s = self.wait_s
-        return halves
+    def after(self, answered: int, settings: ClientSettings) -> Queries:
+        """The ones behind the first `answered`, which one answer had no room for."""
+        rest = [pending for pending in self.operations[answered:] if pending.done is not None]
+        return Queries(rest, self.level, settings)
 
 
 class Management(Call):

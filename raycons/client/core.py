@@ -258,10 +258,6 @@ class ClientCore:
                 self.routing.doubt(member)
         if isinstance(call, Frame) and call.session.ended:
             self._end_with_session(call)
-        elif isinstance(call, Queries) and call.live > 1:
-            self._outbox.drop(call)
-            for half in call.halves(self._settings):
-                self._outbox.wait(half)
         else:
             self._outbox.wait(call)  # earlier attempts stay known: a late answer is as good as any
 
@@ -310,17 +306,27 @@ class ClientCore:
             self.routing.served(member)
         try:
             match call:
-                case Queries(level=ReadLevel.STALE):
-                    results = _decode_results(answer.body)
-                    self._conclude(call, [Lagging(result, answer.lag_s) for result in results])
                 case Queries():
-                    self._conclude(call, _decode_results(answer.body))
+                    self._queries_answered(call, answer)
                 case Frame() | Opening() | Renewal():
                     self._session_answered(call, member, answer)
                 case _:
                     self._fail(call, outcome.unreadable(call))
         except msgspec.DecodeError:
             self._fail(call, outcome.unreadable(call))
+
+    def _queries_answered(self, call: Queries, answer: Answer) -> None:
+        results: Sequence[Any] = _decode_results(answer.body)
+        if call.level is ReadLevel.STALE:
+            results = [Lagging(result, answer.lag_s) for result in results]
+        asked = call.operations
+        if 0 < len(results) < len(asked) and not _is_failed(results):
+            # As many as one answer has room for. The others are asked again, at once.
+            rest = call.after(len(results), self._settings)
+            call.operations = asked[: len(results)]
+            if rest.operations:
+                self._outbox.wait(rest)
+        self._conclude(call, results)
 
     # --- the session ------------------------------------------------------------------------------
 

@@ -387,20 +387,30 @@ def test_a_refused_stale_read_goes_elsewhere_after_a_pause(driver: Driver) -> No
     assert second != first
 
 
-def test_reads_without_an_answer_are_asked_in_halves(driver: Driver) -> None:
+@pytest.mark.parametrize("level", [ReadLevel.LINEARIZABLE, ReadLevel.STALE])
+def test_reads_that_one_answer_had_no_room_for_are_asked_again_at_once(
+    driver: Driver, level: ReadLevel
+) -> None:
+    for name in "abc":
+        driver.get(name, level=level)
+    [(member, message)] = driver.turn()
+    room_for_two = tuple(commands.RangeDone(9, (), 0, False) for _ in "ab")
+    driver.receive(member, Answer(message.request, encode(room_for_two)))
+    assert set(driver.results) == {"a", "b"}
+    [(member, message)] = driver.turn()
+    assert len(queries(message)) == 1
+    driver.answer(member, message)
+    assert set(driver.results) == {"a", "b", "c"}
+
+
+def test_a_refusal_that_stands_for_all_reads_is_not_asked_again(driver: Driver) -> None:
     for name in "abc":
         driver.get(name)
-    driver.turn()
-    driver.tick(1.1)
-    driver.lead(1)
-    sent = driver.turn()
-    sizes = sorted(len(queries(message)) for _, message in sent)
-    assert sizes in ([1, 2], [1], [2])
-    while sent:
-        for member, message in sent:
-            driver.answer(member, message)
-        sent = driver.turn()
+    [(member, message)] = driver.turn()
+    alone = (commands.Failed(commands.Failure.INVALID, 0, "unreadable"),)
+    driver.receive(member, Answer(message.request, encode(alone)))
     assert set(driver.results) == {"a", "b", "c"}
+    assert driver.turn() == []
 
 
 # --- outcomes -------------------------------------------------------------------------------------

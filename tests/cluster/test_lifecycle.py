@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import threading
@@ -11,6 +12,7 @@ import pytest
 import ray
 
 import raycons
+import raycons.aio
 from raycons import errors
 from tests.cluster.yard import Yard, eventually, serving
 
@@ -39,6 +41,23 @@ def test_a_new_cluster_serves_the_whole_interface(yard: Yard, transport: Any) ->
     assert status.transport == transport
     assert all(len(replica.connections) == 2 for replica in status.replicas)
     assert {replica.pid for replica in status.replicas} != {os.getpid()}
+
+
+def test_more_is_read_at_once_than_a_frame_can_hold(yard: Yard) -> None:
+    names = [f"large/{number}" for number in range(40)]
+
+    async def write_and_read() -> list[bytes | None]:
+        cluster = await raycons.aio.connect(yard.name)
+        kv = cluster.kv()
+        for name in names:
+            await kv.put(name, name.encode().ljust(900_000))
+        found = await asyncio.gather(*(kv.get(name, timeout=5) for name in names))
+        await cluster.close()
+        return found
+
+    yard.start(replicas=3, storage="memory")
+    found = asyncio.run(write_and_read())
+    assert found == [name.encode().ljust(900_000) for name in names]
 
 
 def test_typed_values(yard: Yard) -> None:

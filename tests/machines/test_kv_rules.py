@@ -102,6 +102,15 @@ def test_a_delete_counts_and_raises_only_when_it_removed_something(store: Store)
     assert store.do(Delete(b"", b"")) == (DeleteDone(5, 0),)
 
 
+def test_queries_behind_a_full_answer_get_no_result() -> None:
+    store = Store(KeyValueSettings(max_queries_bytes=1000))
+    store.do(Put(b"a", bytes(800)), Put(b"b", bytes(800)))
+    single, span = Range(b"a"), Range(b"a", b"z")
+    assert len(store.ask(*[single] * 9)) == 2
+    assert len(store.ask(*[span] * 9)) == 1
+    assert len(store.ask(*[Range(b"x")] * 9)) == 9
+
+
 def test_a_command_that_changes_nothing_writes_nothing(store: Store) -> None:
     store.do(Put(b"a", b"1"))
     before = store.state.puts

@@ -110,7 +110,10 @@ class KeyValueMachine:
         return self._encoder.encode(results)
 
     def query(self, data: bytes) -> bytes:
-        """Answer the encoded `Queries` in order; returns their encoded `Results`."""
+        """Answer the encoded `Queries` in order; returns their encoded `Results`.
+
+        Where the pairs pass `max_queries_bytes`, the last queries get no result: ask them again.
+        """
         try:
             queries = self._queries.decode(data)
         except _MALFORMED as error:
@@ -118,9 +121,12 @@ class KeyValueMachine:
         revision = self._versions.revision
         get = self._state.get
         current = Table.CURRENT
+        room_bytes = self._settings.max_queries_bytes
         results: list[Result] = []
         append = results.append
         for asked in queries:
+            if room_bytes < 0:
+                break
             key = asked.key
             # One key as it is now: the usual question, answered with no detour.
             if key and asked.end is None and not (asked.revision or asked.keys_only):
@@ -129,11 +135,15 @@ class KeyValueMachine:
                     append(RangeDone(revision, (), 0, False))
                     continue
                 if not asked.count_only:
+                    room_bytes -= len(record)
                     mod, create, version = unpack_numbers(record)
                     pair = KeyValue(key, record[HEADER_BYTES:], create, mod, version)
                     append(RangeDone(revision, (pair,), 1, False))
                     continue
-            append(self._range(asked))
+            result = self._range(asked)
+            append(result)
+            if type(result) is RangeDone:
+                room_bytes -= sum(len(pair.key) + len(pair.value or b"") for pair in result.pairs)
         return self._encoder.encode(results)
 
     def due(self, time_us: int) -> bytes | None:
