@@ -35,7 +35,7 @@ class Entries(Generic[V]):
     revision: int  # the store's when the range was read: ask for more at this one
     count: int  # how many there are in the range without the limit
     more: bool  # whether the limit left some out
-    lag_s: float = 0.0  # stale reads: how long ago, at most, the answer was the present
+    lag_s: float = 0.0  # stale reads: since when its member had not heard from a leader
 
     @overload
     def __getitem__(self, index: int) -> Entry[V]: ...

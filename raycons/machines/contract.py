@@ -13,7 +13,7 @@ Rules of this seam
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 
@@ -55,6 +55,9 @@ class State(Protocol):
         """
 
 
+Live = Callable[[Table, bytes, bytes], bool]
+
+
 class Machine(Protocol):
     """A deterministic state machine; see the rules at the head of this file."""
 
@@ -73,5 +76,9 @@ class Machine(Protocol):
         Asked by the leader about once a second, and again after such a command was applied.
         """
 
-    def live(self, table: Table, key: bytes, value: bytes) -> bool:
-        """Whether the pair belongs to the logical state; False for what only waits to be swept."""
+    def liveness(self) -> Live:
+        """Tells of the pairs of the present state whether they belong to the logical one.
+
+        False for what only waits to be swept. It stays true of a view of this moment, whatever is
+        applied while the view is read.
+        """

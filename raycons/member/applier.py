@@ -3,7 +3,8 @@
     add --> committed --apply--> machine --state, gathered in chunks--> write_out --> store
 
 A full chunk of state is due at once, for it gathers nothing more; a part of one at most
-`write_behind_s` after it was begun. One chunk goes in a turn, so that no commit waits for all.
+`write_behind_s` after it was begun. Neither is done all at once where much has gathered, so that no
+heartbeat and no commit waits for it: a turn applies a slice, and writes out a chunk.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from raycons.member.ledger import Ledger
 from raycons.member.ports import Ports
 from raycons.member.requests import Requests
 
+DEFER_S = 0.02  # a follower applies this long after its commit though its disk has not answered
+SLICE_ENTRIES = 500  # applied in one turn at most, or so many bytes, and one entry at least
+SLICE_BYTES = 256 * 1024
 MACHINE = 0  # the one machine that a group feeds today
 VERSION = 1  # the newest format of an entry's data that this code reads, and the one it writes
 
@@ -51,6 +55,7 @@ class Applier:
         settings: MemberSettings,
     ) -> None:
         self.write_out_at = NEVER  # when to call `write_out`
+        self.apply_at = NEVER  # when to call `apply` at the latest
         self._ledger = ledger
         self._state = ledger.state
         self._machine = machine
@@ -59,24 +64,33 @@ class Applier:
         self._write_behind_s = settings.write_behind_s
         self._committed: deque[Entry] = deque()  # not yet applied
 
+    def add(self, entries: Iterable[Entry], now: float) -> None:
+        """These are committed, after all that were added before."""
+        if not self._committed:
+            self.apply_at = now + DEFER_S
+        self._committed += entries
+
     @property
     def waiting(self) -> bool:
         """Whether something is committed and not applied."""
         return bool(self._committed)
 
-    def add(self, entries: Iterable[Entry]) -> None:
-        """These are committed, after all that were added before."""
-        self._committed += entries
-
     def apply(self, now: float) -> None:
-        """Apply what is committed, and answer those who waited for it; raises UnreadableEntry."""
-        entries, self._committed = self._committed, deque()
-        if not entries:
-            return
+        """Apply a slice of what is committed, and answer those who waited for it.
+
+        Raises:
+            UnreadableEntry: a newer version wrote the entry; this replica cannot go on.
+        """
+        committed = self._committed
         self._ports.flush()
-        for entry in entries:
+        entries = size_bytes = 0
+        while committed and entries < SLICE_ENTRIES and size_bytes < SLICE_BYTES:
+            entry = committed.popleft()
             self._apply_entry(entry)
-        self._ledger.entries_applied(entries[-1].time_us)
+            entries += 1
+            size_bytes += len(entry.data)
+        self._ledger.entries_applied(entry.time_us)
+        self.apply_at = 0.0 if committed else NEVER
         if self._state.full_chunks:
             self.write_out_at = now
         elif self.write_out_at == NEVER:
@@ -96,11 +110,10 @@ class Applier:
         """The state was replaced by one that holds all that was committed before."""
         self._committed.clear()
         self._machine.load()
-        self.write_out_at = NEVER
+        self.write_out_at = self.apply_at = NEVER
 
     def shutdown(self) -> None:
-        """Apply everything and give it to the store, so that nothing is replayed."""
-        self.apply(0.0)
+        """Give what was applied to the store, so that hardly anything is replayed."""
         while self._ledger.write_out():
             pass
 

@@ -14,8 +14,9 @@ simulator runs the same object on a virtual one.
 every event, or every batch of events that came together.
 
 Writing and applying take longer than all the rest, so what was sent is let go before either. A
-follower applies when its disk has taken up what it was given last: applying holds the interpreter's
-lock, without which no sync can begin. The leader applies at once, for it has someone to answer.
+follower applies when its disk has taken up what it was given last, or 20 ms later: applying holds
+the interpreter's lock, without which no sync can begin. The leader applies at once, for it has
+someone to answer.
 
 Applied state is written behind (see `applier` and `state`), and the log stays above what the store
 holds of it durably, so a restart replays at most the last moments.
@@ -176,7 +177,9 @@ class Engine:
         while held and held[0].after <= number:
             send = held.popleft()
             self._ports.send(send.to, send.message)
-        cut = self._ledger.durable(number)
+        ledger = self._ledger
+        needed_after = self._streams.needed_after(now) if ledger.log_is_long else 0
+        cut = ledger.durable(number, needed_after)
         if cut is not None:
             fields = {"through": cut, "log_bytes": self._ledger.log_bytes}
             self._ports.event("log-compacted", fields)
@@ -192,15 +195,26 @@ class Engine:
 
     def next_deadline(self) -> float:
         """When `tick` and `end_of_turn` should be called next if nothing else happens before."""
-        deadline = min(self.replica.next_deadline(), self._applier.write_out_at, self._due_at)
-        return 0.0 if self._streams.working else deadline
+        if self._streams.working:
+            return 0.0
+        applier = self._applier
+        return min(
+            self.replica.next_deadline(), applier.apply_at, applier.write_out_at, self._due_at
+        )
 
     def end_of_turn(self, now: float) -> None:
         """Carry out the effects of all events since the last call."""
         for effect in self.replica.drain(now):
             _PERFORM[type(effect)](self, effect, now)
+        if self._ledger.staging and not self.replica.incoming:
+            self._ledger.unstage()
         applier = self._applier
-        if applier.waiting and (self._disk_idle or self.replica.role == "leader"):
+        if applier.waiting and (
+            self._disk_idle
+            or self.replica.role == "leader"
+            or self._requests.reads
+            or now >= applier.apply_at
+        ):
             applier.apply(now)
         if self._requests.reads:
             self._serve_reads(now)
@@ -211,7 +225,7 @@ class Engine:
         self._streams.drop_unwanted()
 
     def shutdown(self) -> None:
-        """An orderly end: give the whole state to the store, so that nothing is replayed."""
+        """An orderly end: give the state to the store, so that hardly anything is replayed."""
         self._applier.shutdown()
         self._streams.close()
 
@@ -241,6 +255,10 @@ class Engine:
             self._refuse_machine(client, message)
             return
         if message.level == ReadLevel.STALE:
+            if self.replica.incoming:
+                text = "its state is being replaced by a snapshot"
+                self._requests.refuse(client, message.request, Code.UNAVAILABLE, 0, text)
+                return
             body = self._machine.query(message.payload)
             self._ports.respond(client, Answer(message.request, body, self._lag_s(now)))
             return
@@ -318,7 +336,7 @@ class Engine:
             self._held.append(effect)
 
     def _apply(self, effect: Apply, now: float) -> None:
-        self._applier.add(effect.entries)
+        self._applier.add(effect.entries, now)
 
     def _read_ready(self, effect: ReadReady, now: float) -> None:
         self._requests.confirm_read(effect.context, effect.index)
@@ -327,7 +345,9 @@ class Engine:
         self._requests.fail_read(effect.context, self.replica.leader, effect.reason)
 
     def _role_changed(self, effect: RoleChanged, now: float) -> None:
-        self._applier.apply(now)  # whoever waits for what was committed before is answered before
+        if effect.role != "leader":
+            while self._requests.commands and self._applier.waiting:
+                self._applier.apply(now)  # who waits for what was committed is answered before
         fields = effect._asdict()
         self._ports.event("role-changed", fields)
         if effect.role == "leader":

@@ -80,6 +80,11 @@ class Ledger:
         self._sweep_after: WriteNumber = 0  # old generations go when this write is durable
 
     @property
+    def log_is_long(self) -> bool:
+        """Whether it is time to cut the log."""
+        return self._size.over
+
+    @property
     def log_bytes(self) -> int:
         """About how large the log is."""
         return self._size.bytes
@@ -111,21 +116,24 @@ class Ledger:
             # What was written of the state before this write becomes durable with it.
             self._state_awaited = number, self._state_written
 
-    def durable(self, number: WriteNumber) -> Index | None:
-        """Writes up to `number` are on disk; returns where the log was cut, if it was."""
+    def durable(self, number: WriteNumber, needed_after: Index) -> Index | None:
+        """Writes up to `number` are on disk; returns where the log was cut, if it was.
+
+        Entries after `needed_after` stay while the log is not much too long.
+        """
         if self._sweep_after and number >= self._sweep_after:
-            self._sweep_after = 0
             if self._staging is None:
+                self._sweep_after = 0
                 sweep(self._store, self._group, self.state.generation)
         if self._state_awaited is None or number < self._state_awaited[0]:
             return None
         self._state_durable = max(self._state_durable, self._state_awaited[1])
         self._state_awaited = None
-        return self._cut_log()
+        return self._cut_log(needed_after)
 
-    def _cut_log(self) -> Index | None:
+    def _cut_log(self, needed_after: Index) -> Index | None:
         """Cut a log that is too long, where the state holds it durably."""
-        cut = self._size.cut(self._state_durable)
+        cut = self._size.cut(self._state_durable, needed_after)
         if cut is None:
             return None
         keys, log = self._keys, self.log
@@ -183,6 +191,16 @@ class Ledger:
             self._staging = effect.snapshot, Staging(self._store, self._group, generation)
         assert self._staging is not None and self._staging[0] == effect.snapshot
         self._staging[1].add(effect.data)
+
+    @property
+    def staging(self) -> bool:
+        """Whether a part of a snapshot was put aside."""
+        return self._staging is not None
+
+    def unstage(self) -> None:
+        """The rest of the snapshot will not come: give up the part."""
+        self._staging = None
+        sweep(self._store, self._group, self.state.generation)
 
     def install(self, effect: InstallSnapshot) -> None:
         """Flip to the staged generation, in one batch with all that must change with it."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from raycons.consensus.quorum import Index
 
 MARKS = 16  # places noted between an empty and a full log
+FAR_TOO_LONG = 4  # times the limit: now it is cut whoever needs it
 
 
 class Cut(NamedTuple):
@@ -34,16 +35,26 @@ class LogSize:
         if not self._marks or self.bytes - self._marks[-1].size_bytes >= self._limit // MARKS:
             self._marks.append(Cut(index, self.bytes))
 
-    def cut(self, durable_state: Index) -> Cut | None:
+    @property
+    def over(self) -> bool:
+        """Whether the log is longer than its limit."""
+        return self.bytes > self._limit
+
+    def cut(self, durable_state: Index, needed_after: Index) -> Cut | None:
         """Where to cut a log that is over its limit; None where it need not or cannot be cut.
 
         About half of the limit stays, so that a follower that was away for a moment needs no
-        snapshot; and nothing goes that the state does not hold on disk.
+        snapshot; and nothing goes that the state does not hold on disk. Entries after
+        `needed_after` stay, too, up to four times the limit: a follower that was sent a snapshot
+        needs what came after it, or it would need the next snapshot, for ever.
         """
-        if self.bytes <= self._limit:
+        if not self.over:
             return None
+        through = durable_state
+        if self.bytes <= FAR_TOO_LONG * self._limit:
+            through = min(through, needed_after)
         best: Cut | None = None
-        while self._marks and self._marks[0].through <= durable_state:
+        while self._marks and self._marks[0].through <= through:
             if best is not None and self.bytes - self._marks[0].size_bytes < self._limit // 2:
                 break
             best = self._marks.popleft()

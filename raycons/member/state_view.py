@@ -7,13 +7,13 @@ receiver stages it in whatever generation is its next.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import islice
 
 import msgspec
 
-from raycons.machines.contract import Table
+from raycons.machines.contract import Live, Table
 from raycons.member.regions import PREFIX_BYTES, SPACES, state_prefix
 from raycons.store.contract import Batch, Store, View, after
 
@@ -24,8 +24,6 @@ SLICE_RECORDS = 1000
 _encode_piece = msgspec.msgpack.Encoder().encode
 _decode_piece = msgspec.msgpack.Decoder(list[Record]).decode
 _pack_lengths = struct.Struct(">BII").pack
-
-Live = Callable[[Table, bytes, bytes], bool]
 
 
 class StateView:

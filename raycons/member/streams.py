@@ -11,7 +11,7 @@ from random import Random
 from typing import NamedTuple
 
 from raycons.consensus.contract import SnapshotMeta, StreamSnapshot
-from raycons.consensus.quorum import ReplicaId
+from raycons.consensus.quorum import Index, ReplicaId
 from raycons.consensus.raft.messages import SnapshotChunk
 from raycons.consensus.raft.replica import RaftReplica
 from raycons.machines.contract import Machine
@@ -131,9 +131,20 @@ class Streams:
         self._followers_wanted.clear()
         for client, request in self._digests_wanted:
             view = self._state.view()
-            digest = Digest(view, self._machine.live)
+            digest = Digest(view, self._machine.liveness())
             self._digests.append(DigestTask(client, request, meta.last[0], digest, view))
         self._digests_wanted = []
+
+    def needed_after(self, now: float) -> Index:
+        """The entry behind which a follower that is there needs the log; the last if none does."""
+        replica = self._replica
+        since = now - replica.settings.election_timeout_s
+        needed = replica.log.last_index
+        for peer, progress in replica.progress.items():
+            if progress.heard_at >= since:
+                stream = self._open.get(peer)
+                needed = min(needed, progress.match if stream is None else stream.meta.last[0])
+        return needed
 
     def drop_unwanted(self) -> None:
         """Let go of the views of followers that need no snapshot any more."""

@@ -50,4 +50,5 @@ def rows(state: DictState) -> list[tuple[Table, bytes, bytes]]:
 
 def live_rows(state: DictState, machine: Machine) -> list[tuple[Table, bytes, bytes]]:
     """What a digest of the logical state would cover."""
-    return [row for row in rows(state) if machine.live(*row)]
+    live = machine.liveness()
+    return [row for row in rows(state) if live(*row)]

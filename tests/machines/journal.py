@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from raycons.machines.contract import Command, State, Table
+from raycons.machines.contract import Command, Live, State, Table
 from raycons.machines.sessions import (
     Do,
     Open,
@@ -50,8 +50,8 @@ class Journal:
     def due(self, time_us: int) -> bytes | None:
         return self.due_body
 
-    def live(self, table: Table, key: bytes, value: bytes) -> bool:
-        return value != b"dead"
+    def liveness(self) -> Live:
+        return lambda table, key, value: value != b"dead"
 
 
 class Group:

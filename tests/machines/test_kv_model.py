@@ -130,7 +130,7 @@ class AgainstReference(RuleBasedStateMachine):
             self.index += 1
             self.machine.apply(Command(self.index, 1, 0, 1, body))
         assert self.machine.due(0) is None
-        assert [row for row in rows(self.state) if not self.machine.live(*row)] == [
+        assert [row for row in rows(self.state) if not self.machine.liveness()(*row)] == [
             row for row in rows(self.state) if row[1] == b"\x01sweep"
         ]
 

@@ -102,6 +102,14 @@ def test_a_delete_counts_and_raises_only_when_it_removed_something(store: Store)
     assert store.do(Delete(b"", b"")) == (DeleteDone(5, 0),)
 
 
+def test_liveness_is_of_its_moment(store: Store) -> None:
+    store.do(Put(b"a", b"1"), Put(b"a", b"2"), Put(b"a", b"3"))
+    live = store.machine.liveness()
+    store.do(Compact(3))
+    assert all(live(*row) for row in rows(store.state) if row[0] is Table.HISTORY)
+    assert not all(store.machine.liveness()(*row) for row in rows(store.state))
+
+
 def test_queries_behind_a_full_answer_get_no_result() -> None:
     store = Store(KeyValueSettings(max_queries_bytes=1000))
     store.do(Put(b"a", bytes(800)), Put(b"b", bytes(800)))

@@ -291,8 +291,8 @@ def test_bytes_that_are_no_command_are_answered(group: Group) -> None:
 
 def test_queries_and_liveness_are_the_inner_machines(group: Group) -> None:
     assert group.table.query(b"x") == b"answer to x"
-    assert not group.table.live(Table.CURRENT, b"k", b"dead")
-    assert group.table.live(Table.CURRENT, b"k", b"alive")
+    assert not group.table.liveness()(Table.CURRENT, b"k", b"dead")
+    assert group.table.liveness()(Table.CURRENT, b"k", b"alive")
 
 
 def test_a_new_command_costs_one_write_beside_the_inner_machines(group: Group) -> None:

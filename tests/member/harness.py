@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
 from raycons.config import MemberSettings, RaftSettings
 from raycons.consensus.configuration import Configuration, Peer, Role
-from raycons.machines.contract import Command, State, Table
+from raycons.machines.contract import Command, Live, State, Table
 from raycons.member.engine import Engine, bootstrap
 from raycons.member.protocol import Answer, Submit
 from raycons.store.contract import Batch
@@ -62,8 +63,8 @@ class Journal:
     def due(self, time_us: int) -> bytes | None:
         return None
 
-    def live(self, table: Table, key: bytes, value: bytes) -> bool:
-        return True
+    def liveness(self) -> Live:
+        return lambda table, key, value: True
 
 
 class Node:
@@ -96,7 +97,7 @@ class Node:
 
     def send(self, to: int, message: Any) -> None:
         self.world.messages += 1
-        self.world.after(0.001, lambda: self.world.deliver(self.id, to, message))
+        self.world.after(self.world.delay_s, lambda: self.world.deliver(self.id, to, message))
 
     def respond(self, client: int, message: Any) -> None:
         self.world.responses.append((self.id, message))
@@ -133,6 +134,8 @@ class World:
         self.member = MemberSettings(**member)
         self.now = 0.0
         self.sync_s = 0.002
+        self.delay_s = 0.001
+        self.loses: Callable[[Any], bool] = lambda message: False
         self.messages = 0
         self.cut: set[tuple[int, int]] = set()
         self.responses: list[tuple[int, Any]] = []
@@ -165,7 +168,7 @@ class World:
         heapq.heappush(self._queue, (self.now + delay_s, next(self._order), action))
 
     def deliver(self, sender: int, to: int, message: Any) -> None:
-        if to in self.nodes and (sender, to) not in self.cut:
+        if to in self.nodes and (sender, to) not in self.cut and not self.loses(message):
             self.run_event(to, "receive", sender, message)
 
     def run_event(self, id: int, name: str, *arguments: Any) -> None:

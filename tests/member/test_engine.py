@@ -106,6 +106,40 @@ def test_a_follower_gives_the_disk_its_write_before_it_applies() -> None:
     assert follower.engine.replica.commit == follower.engine.status(world.now)["applied"]
 
 
+def test_a_follower_does_not_wait_for_a_disk_that_stalls() -> None:
+    world, leader = elected()
+    follower = world.nodes[next(id for id in world.nodes if id != leader)]
+    follower.disk_stalled = True
+    for _ in range(20):
+        world.submit(leader, b"more")
+        world.run(0.01)
+    world.run(0.1)
+    assert follower.machine is not None
+    assert follower.machine.count == 20
+
+
+def test_what_gathered_is_applied_in_slices() -> None:
+    world, leader = elected()
+    follower = world.nodes[next(id for id in world.nodes if id != leader)]
+    follower.disk_stalled = True
+    for _ in range(2000):
+        world.submit(leader, b"more")
+    world.run(0.015)
+    turns: list[int] = []
+    end_of_turn = follower.engine.end_of_turn
+
+    def counting(now: float) -> None:
+        assert follower.machine is not None
+        before = follower.machine.count
+        end_of_turn(now)
+        turns.append(follower.machine.count - before)
+
+    follower.engine.end_of_turn = counting  # type: ignore[method-assign]
+    world.run(0.2)
+    assert sum(turns) > 1000
+    assert max(turns) <= 500
+
+
 def test_a_full_chunk_of_state_is_written_at_once_and_a_part_of_one_later() -> None:
     world, leader = elected(write_behind_s=0.5)
     node = world.nodes[leader]

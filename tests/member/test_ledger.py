@@ -11,6 +11,8 @@ from raycons.member.ledger import Ledger
 
 from .harness import GROUP, Recorder
 
+ALL = 10**9  # no follower needs anything
+
 
 def ledger(limit_bytes: int) -> Ledger:
     store = Recorder()
@@ -32,10 +34,10 @@ def test_the_log_is_cut_only_where_the_state_is_durable() -> None:
     for index in range(1, 9):
         log_and_apply(book, index, index)
     assert book.write_out()
-    assert book.durable(8) is None, "write 8 went before the state"
+    assert book.durable(8, ALL) is None, "write 8 went before the state"
     log_and_apply(book, 9, 9)
-    assert book.durable(8) is None
-    assert book.durable(9) == 8, "the state up to entry 8 went before write 9"
+    assert book.durable(8, ALL) is None
+    assert book.durable(9, ALL) == 8, "the state up to entry 8 went before write 9"
     assert book.log.base == (8, 1)
 
 
@@ -50,7 +52,7 @@ def test_a_state_written_while_a_sync_runs_waits_for_the_next() -> None:
     assert book.write_out()  # up to 19, while write 9 is being synced
     for index in range(20, 30):
         log_and_apply(book, index, index)
-    cut = book.durable(9)
+    cut = book.durable(9, ALL)
     assert cut is not None and cut <= 8
 
 
@@ -64,7 +66,7 @@ def test_cutting_the_log_writes_nothing_that_is_only_in_memory() -> None:
     log_and_apply(book, 10, 10)
     book.log.truncate(10)
     book.log.append(Entry(10, 7, 1, 0, 1, 10, b"of a later leader"))
-    assert book.durable(10) == 8
+    assert book.durable(10, ALL) == 8
     found = restore(book._store, GROUP)
     assert found.terms == [(9, 1)]
     assert found.last == 10
@@ -75,6 +77,6 @@ def test_the_log_keeps_about_half_of_its_limit() -> None:
     for index in range(1, 200):
         log_and_apply(book, index, index)
         book.write_out()
-        book.durable(index)
+        book.durable(index, ALL)
         assert book.log_bytes < 5000
     assert book.log_bytes > 1500

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import msgspec
 
-from raycons.machines.contract import State, Table
+from raycons.machines.contract import Live, State, Table
 from raycons.machines.kv.commands import (
     Compact,
     CompactDone,
@@ -117,9 +117,14 @@ class Compaction:
             return Compact(self._versions.revision - keep)
         return None
 
-    def live(self, table: Table, key: bytes, value: bytes) -> bool:
-        """Whether a stored pair belongs to the logical state."""
-        if table == Table.HISTORY:
-            (until,) = unpack_revision(value)
-            return bool(until > self._versions.compacted)
-        return key != SWEEP
+    def liveness(self) -> Live:
+        """Whether a stored pair belongs to the logical state of this moment."""
+        compacted = self._versions.compacted
+
+        def live(table: Table, key: bytes, value: bytes) -> bool:
+            if table == Table.HISTORY:
+                (until,) = unpack_revision(value)
+                return bool(until > compacted)
+            return key != SWEEP
+
+        return live

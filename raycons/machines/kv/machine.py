@@ -12,7 +12,7 @@ from typing import assert_never
 
 import msgspec
 
-from raycons.machines.contract import Command, State, Table
+from raycons.machines.contract import Command, Live, State, Table
 from raycons.machines.kv.commands import (
     Compact,
     Delete,
@@ -151,9 +151,9 @@ class KeyValueMachine:
         operation = self._compaction.due()
         return None if operation is None else self._encoder.encode((operation,))
 
-    def live(self, table: Table, key: bytes, value: bytes) -> bool:
+    def liveness(self) -> Live:
         """False for superseded records that no revision can see any more."""
-        return self._compaction.live(table, key, value)
+        return self._compaction.liveness()
 
     def _carry_out(self, operation: Operation) -> Result:
         match operation:

@@ -16,7 +16,7 @@ from typing import assert_never
 
 import msgspec
 
-from raycons.machines.contract import Command, Machine, State, Table
+from raycons.machines.contract import Command, Live, Machine, State
 from raycons.machines.sessions.commands import (
     Alive,
     Close,
@@ -97,9 +97,9 @@ class Sessions:
         body = self._inner.due(time_us)
         return None if body is None else self._encoder.encode(Own(msgspec.Raw(body)))
 
-    def live(self, table: Table, key: bytes, value: bytes) -> bool:
+    def liveness(self) -> Live:
         """As the inner machine says; all that the table stores is live."""
-        return self._inner.live(table, key, value)
+        return self._inner.liveness()
 
     def _do(self, do: Do, command: Command) -> bytes:
         session = self._sessions.get(do.session)
