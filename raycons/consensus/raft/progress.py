@@ -29,6 +29,7 @@ class Progress:
         "heard_at",
         "inflight",
         "inflight_bytes",
+        "looked_round",
         "match",
         "match_round",
         "mode",
@@ -50,6 +51,7 @@ class Progress:
         self.inflight_bytes = 0
         self.heard_at = now
         self.acked_round = 0
+        self.looked_round = 0  # the heartbeat since which it was looked after
         self.promised_until = 0.0  # its promise not to vote, on our clock, margin taken off
         self.snapshot = 0  # the stream under way; 0: the driver has not named it yet
         self.snapshot_next = 0

@@ -260,8 +260,11 @@ class Replication(Election):
             )
             return
         self.round_confirmed(progress, message, now)
-        if message.round != self.beat_round:
+        if progress.looked_round == self.beat_round:
             return  # once a heartbeat is often enough to look for what got lost
+        # Whichever round it echoes: where a round trip is longer than the interval between
+        # heartbeats, no echo is ever of the newest.
+        progress.looked_round = self.beat_round
         if progress.mode is Mode.SNAPSHOT:
             self.continue_snapshot(sender, progress, now)
             return

@@ -16,7 +16,7 @@ from raycons.consensus.contract import (
     StreamSnapshot,
 )
 from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.raft.messages import Appended, SnapshotChunk, SnapshotReply
+from raycons.consensus.raft.messages import Append, Appended, SnapshotChunk, SnapshotReply
 from raycons.consensus.raft.progress import Mode, Progress
 from raycons.consensus.raft.reads import Reads
 
@@ -57,9 +57,11 @@ class Snapshots(Reads):
         again = message.snapshot == progress.snapshot and message.next <= progress.snapshot_next
         if again and message.next:
             return  # a repeated answer must not double the stream
-        progress.snapshot, progress.snapshot_next = message.snapshot, message.next
+        # Who wants the first piece gets it from a new stream, whose name only the driver knows yet.
+        progress.snapshot = message.snapshot if message.next else 0
+        progress.snapshot_next = message.next
         progress.snapshot_sent_at = now
-        self.emit(StreamSnapshot(sender, message.snapshot, message.next))
+        self.emit(StreamSnapshot(sender, progress.snapshot, message.next))
 
     def stop_leading(self, now: float) -> None:
         """Pieces not yet given out would be sent in a term that we do not lead."""
@@ -74,6 +76,12 @@ class Snapshots(Reads):
         return progress is not None and progress.mode is Mode.SNAPSHOT
 
     # --- the follower's side ----------------------------------------------------------------------
+
+    def receive_append(self, sender: ReplicaId, message: Append, now: float) -> None:
+        """A log that agrees with the leader's needs no snapshot any more."""
+        super().receive_append(sender, message, now)
+        if self.acknowledge is not None:
+            self.incoming = 0
 
     def receive_snapshot_chunk(self, sender: ReplicaId, message: SnapshotChunk, now: float) -> None:
         """Put the piece aside; with the last one the whole becomes the state, all at once."""
