@@ -47,6 +47,7 @@ class HostReport(msgspec.Struct, frozen=True, kw_only=True):
     root: str
     stores: tuple[StoreReport, ...] = ()
     problem: str = ""  # why it cannot hold a store
+    elsewhere: str = ""  # its usual data root, where stores of the name lie though not in `root`
     silent: bool = False  # it did not say which stores it holds, and may hold some
 
 
@@ -66,7 +67,13 @@ def look_here(cluster: str, path: str | None, node: str) -> HostReport:
         hostname=platform.node(),
         root=str(root),
         stores=tuple(_report(found) for found in directory.find(root, cluster)),
+        elsewhere=_elsewhere(cluster, root),
     )
+
+
+def _elsewhere(cluster: str, root: Path) -> str:
+    usual = directory.default_root()
+    return str(usual) if usual != root and directory.find(usual, cluster) else ""
 
 
 def _report(found: directory.Found) -> StoreReport:

@@ -43,6 +43,7 @@ async def create_or_resume(
     secret = secrets.token_bytes(32)
     if not stores:
         _refuse_to_create_unseen(name, hosts)
+        _refuse_to_create_beside(name, hosts)
         charter = Charter(name=name, uuid=new_uuid(), secret=secret, settings=settings)
         return await found_cluster(charter, hosts)
     uuid, before = _stopped_cluster(name, stores)
@@ -59,6 +60,16 @@ def _refuse_to_create_unseen(name: str, hosts: Sequence[HostReport]) -> None:
         raise MembersMissing(
             f"no store of cluster {name!r} was found, but Ray's nodes {silent} did not say which "
             "they hold; start again when they answer or are gone: nothing was created"
+        )
+
+
+def _refuse_to_create_beside(name: str, hosts: Sequence[HostReport]) -> None:
+    """Raise ClusterExists where a cluster of the name was stopped, and lies in another place."""
+    places = ", ".join(f"{host.elsewhere} on {host.hostname}" for host in hosts if host.elsewhere)
+    if places:
+        raise ClusterExists(
+            f"a cluster named {name!r} was stopped before, and its stores lie in {places}: start "
+            "it without path=, or use another name; nothing was created"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from raycons.cluster import hosts, opening
 from raycons.cluster.hosts import HostReport
 from raycons.cluster.settings import ClusterSettings
-from raycons.errors import MembersMissing
+from raycons.errors import ClusterExists, MembersMissing
+from raycons.store import directory
 
 SEEN = HostReport(host="h1", node="n1", hostname="one", root="/data")
 
@@ -53,6 +55,19 @@ def test_a_cluster_is_created_where_every_node_has_spoken(
     reports = survey(monkeypatch, {"n1": SEEN}, settings)
     asyncio.run(opening.create_or_resume("prod", settings, reports))
     assert [charter.name for charter in made] == ["prod"]
+
+
+def test_nothing_is_created_beside_stores_in_the_usual_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, other = tmp_path / "usual", tmp_path / "other"
+    monkeypatch.setenv("RAYCONS_HOME", str(usual))
+    directory.create(usual, cluster_name="prod", cluster_id="u", replica=1, storage="disk")
+    here = hosts.look_here("prod", str(other), "n1")
+    settings = ClusterSettings(path=str(other))
+    with pytest.raises(ClusterExists, match=str(usual)):
+        asyncio.run(opening.create_or_resume("prod", settings, [here]))
+    assert hosts.look_here("other-name", str(other), "n1").elsewhere == ""
 
 
 def test_a_silent_node_gets_no_replica(monkeypatch: pytest.MonkeyPatch) -> None:
