@@ -368,12 +368,14 @@ class Engine:
 
     def _stage_chunk(self, effect: StageChunk, now: float) -> None:
         self._ledger.stage(effect)
+        self._streams.received(effect.sequence, len(effect.data))
 
     def _install_snapshot(self, effect: InstallSnapshot, now: float) -> None:
         self._ledger.install(effect)
         self._ports.sync(effect.number)
         self._applier.snapshot_installed()
         self.snapshots_installed += 1
+        self._streams.installed()
         index, term = effect.meta.last
         self._ports.event("snapshot-installed", {"index": index, "term": term})
 
@@ -436,6 +438,8 @@ class Engine:
             "clients": len(self._clients),
             "snapshots_sent": self._streams.snapshots_sent,
             "snapshots_installed": self.snapshots_installed,
+            "snapshot_bytes_moved": self._streams.bytes_moved,
+            "last_snapshot_bytes": self._streams.last_snapshot_bytes,
             "messages_ignored": self.messages_ignored,
             "lag_s": self._lag_s(now) if self.replica.leader else None,
         }

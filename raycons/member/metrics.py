@@ -17,12 +17,12 @@ GAUGES_EVERY = 5  # publications; Ray passes values on every 10 s, and there are
 LATENCY_BOUNDS_S = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0]
 BATCH_BOUNDS_BYTES = [128.0, 512.0, 2048.0, 8192.0, 32768.0, 131072.0, 524288.0]
 
-# Events of the engine, and the counter that each raises.
-EVENT_COUNTERS = {
-    "role-changed": "raycons_role_changes",
-    "election-started": "raycons_elections",
-    "snapshot-sent": "raycons_snapshots_sent",
-    "snapshot-installed": "raycons_snapshots_installed",
+# Fields of the status that count from the start of the process: published as counters, and not as
+# gauges, for Ray would add up two metrics of one name.
+TOTALS = {
+    "snapshots_sent": ("raycons_snapshots_sent", "Snapshots begun for a follower"),
+    "snapshots_installed": ("raycons_snapshots_installed", "Snapshots installed"),
+    "snapshot_bytes_moved": ("raycons_snapshot_bytes", "Bytes of snapshots sent or received"),
 }
 
 
@@ -39,8 +39,9 @@ class Meter:
         self.commit_s: list[float] = []
         self.sync_s: list[float] = []
         self.syncs = 0
-        self.events: dict[str, int] = {}
-        self.snapshot_bytes = 0
+        self.role_changes = 0
+        self.elections = 0
+        self.other_events = 0
 
     def submitted(self, size_bytes: int) -> None:
         """A client's frame of commands arrived."""
@@ -60,13 +61,12 @@ class Meter:
 
     def count_event(self, name: str, fields: Mapping[str, Any]) -> None:
         """An event of the engine."""
-        counter = EVENT_COUNTERS.get(name, "raycons_events")
-        self.events[counter] = self.events.get(counter, 0) + 1
-        if name == "role-changed" and fields.get("role") in ("candidate", "pre-candidate"):
-            self.events["raycons_elections"] = self.events.get("raycons_elections", 0) + 1
-        size = fields.get("bytes")
-        if name.startswith("snapshot") and isinstance(size, int):
-            self.snapshot_bytes += size
+        if name != "role-changed":
+            self.other_events += 1
+            return
+        self.role_changes += 1
+        if fields["role"] == "candidate":  # a pre-candidate only asks whether to campaign
+            self.elections += 1
 
 
 class Exporter:
@@ -99,6 +99,7 @@ class Exporter:
             )
         }
         self._last_commit: int | None = None
+        self._last_totals = dict.fromkeys(TOTALS, 0)
         self._publications = 0
 
     def publish(
@@ -107,11 +108,13 @@ class Exporter:
         """Hand everything counted since the last call to Ray."""
         self._count("raycons_proposals", "Frames of commands received", meter.frames_submitted)
         self._count("raycons_syncs", "Disk syncs", meter.syncs)
-        self._count("raycons_snapshot_bytes", "Snapshot bytes moved", meter.snapshot_bytes)
-        self._count("raycons_elections", "Campaigns started", 0)
-        self._count("raycons_role_changes", "Changes of role, term or leader", 0)
-        for name, count in meter.events.items():
-            self._count(name, "Events of this name", count)
+        self._count("raycons_elections", "Campaigns started", meter.elections)
+        self._count("raycons_role_changes", "Changes of role or leader", meter.role_changes)
+        self._count("raycons_events", "Events other than changes of role", meter.other_events)
+        for field, (name, description) in TOTALS.items():
+            total = int(status.get(field, 0))
+            self._count(name, description, total - self._last_totals[field])
+            self._last_totals[field] = total
         commit = int(status.get("commit", 0))
         if self._last_commit is not None:
             self._count("raycons_commits", "Entries committed", max(0, commit - self._last_commit))
@@ -126,6 +129,8 @@ class Exporter:
 
     def _publish_gauges(self, status: Mapping[str, Any], transport: MemberTransport | None) -> None:
         for name, value in status.items():
+            if name in TOTALS:
+                continue
             if isinstance(value, int | float) and not isinstance(value, bool):
                 self._gauge(f"raycons_{name}", f"Status field {name}", float(value))
         if transport is not None:

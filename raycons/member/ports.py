@@ -29,4 +29,4 @@ class Ports(Protocol):
         """
 
     def event(self, name: str, fields: dict[str, Any]) -> None:
-        """Something worth a log line or a metric: role-changed, snapshot-sent, retired, ..."""
+        """Something worth a log line or a metric: role-changed, snapshot-started, retired, ..."""

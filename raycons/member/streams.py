@@ -41,6 +41,7 @@ class SnapshotStream:
         self._pieces: Iterator[bytes] = view.pieces(max_bytes)
         self._upcoming = next(self._pieces, None)
         self._last: Piece | None = None
+        self.size_bytes = 0  # of the pieces so far, each counted once
 
     def piece(self, sequence: int) -> Piece | None:
         """Piece `sequence`: the next one, or the last one again; None for any other."""
@@ -52,6 +53,7 @@ class SnapshotStream:
         data = self._upcoming or EMPTY_PIECE
         self._upcoming = next(self._pieces, None)
         self._last = Piece(sequence, data, self._upcoming is None)
+        self.size_bytes += len(data)
         return self._last
 
     def close(self) -> None:
@@ -92,6 +94,9 @@ class Streams:
         self._open: dict[ReplicaId, SnapshotStream] = {}
         self._digests: list[DigestTask] = []
         self.snapshots_sent = 0
+        self.bytes_moved = 0  # of all pieces sent or received, again and again if they were
+        self.last_snapshot_bytes = 0  # of the last snapshot that moved as a whole
+        self._received_bytes = 0  # of the snapshot being received
 
     @property
     def wanting(self) -> bool:
@@ -173,7 +178,19 @@ class Streams:
             self._replica.term, stream.id, stream.meta, piece.sequence, piece.data, piece.final
         )
         self._ports.send(to, chunk)
+        self.bytes_moved += len(piece.data)
+        if piece.final:
+            self.last_snapshot_bytes = stream.size_bytes
         return True
+
+    def received(self, sequence: int, size_bytes: int) -> None:
+        """A piece of a snapshot for this replica was put aside."""
+        self.bytes_moved += size_bytes
+        self._received_bytes = size_bytes + (self._received_bytes if sequence else 0)
+
+    def installed(self) -> None:
+        """The snapshot that was received is this replica's state now."""
+        self.last_snapshot_bytes = self._received_bytes
 
     # --- digests --------------------------------------------------------------------------------
 
