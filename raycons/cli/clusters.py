@@ -14,6 +14,7 @@ from rich import box
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from raycons.cli import localray
 from raycons.cli.output import Format, emit, format_option, note, stdout
@@ -160,10 +161,10 @@ def status_table(status: ClusterStatus) -> Group:
         "no quorum" if status.tolerates < 0 else f"survives {status.tolerates} more lost replica(s)"
     )
     leader = f"replica {status.leader}" if status.leader else "none"
-    head = (
-        f"[bold]{status.name}[/bold]: leader {leader}, term {status.term}, "
-        f"commit {status.commit:,}; {losses}\n"
-        f"storage {status.storage}, transport {status.transport}, reads {status.reads}"
+    head = Text.assemble(
+        (status.name, "bold"),
+        f": leader {leader}, term {status.term}, commit {status.commit:,}; {losses}\n"
+        f"storage {status.storage}, transport {status.transport}, reads {status.reads}",
     )
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for column in ("id", "state", "role"):
@@ -174,17 +175,17 @@ def status_table(status: ClusterStatus) -> Group:
     for one in status.replicas:
         table.add_row(
             str(one.id),
-            one.state,
-            f"[green]{one.role}[/green]" if one.id == status.leader else one.role,
+            Text(one.state),
+            Text(one.role, style="green" if one.id == status.leader else ""),
             f"{one.applied:,}",
             f"{one.lag:,}",
             f"{one.log_entries:,}",
             _mebibytes(one.store_bytes),
             str(one.pid),
-            one.address,
+            Text(one.address),
         )
-    reasons = [f"replica {one.id}: {one.reason}" for one in status.replicas if one.reason]
-    return Group(head, table, *reasons, *status.notes)
+    reasons = [Text(f"replica {one.id}: {one.reason}") for one in status.replicas if one.reason]
+    return Group(head, table, *reasons, *map(Text, status.notes))
 
 
 def _mebibytes(size_bytes: int) -> str:

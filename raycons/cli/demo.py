@@ -8,6 +8,7 @@ import click
 from rich.console import Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from raycons.cli.output import Format, emit, format_option, stderr
 from raycons.cli.session import prepare
@@ -72,11 +73,11 @@ def _table(report: DemoReport) -> RenderableType:
     proved.add_column()
     proved.add_column(overflow="fold")
     for proof in report.proofs:
-        sign = "[green]holds[/green]" if proof.holds else "[bold red]FAILS[/bold red]"
-        proved.add_row(sign, proof.claim, proof.detail)
+        sign = Text("holds", style="green") if proof.holds else Text("FAILS", style="bold red")
+        proved.add_row(sign, Text(proof.claim), Text(proof.detail))
     verdict = (
-        "[bold green]Verdict: nothing lost, nothing twice, all replicas equal[/bold green]"
+        ("Verdict: nothing lost, nothing twice, all replicas equal", "bold green")
         if report.verdict
-        else "[bold red]Verdict: a proof fails[/bold red]"
+        else ("Verdict: a proof fails", "bold red")
     )
-    return Group(measured, proved, f"{verdict} ({report.elapsed_s:.0f} s)")
+    return Group(measured, proved, Text.assemble(verdict, f" ({report.elapsed_s:.0f} s)"))

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 from rich.table import Table
+from rich.text import Text
 
 from raycons.cli.output import Format, emit, format_option
 from raycons.cli.session import connected, name_option
@@ -204,7 +205,7 @@ def _table(listed: Listed) -> Table:
     table.add_column("version", justify="right")
     for one in listed.entries:
         value = one.value if one.value_base64 is None else f"base64:{one.value_base64}"
-        table.add_row(one.key, value or "", str(one.revision), str(one.version))
+        table.add_row(Text(one.key), Text(value or ""), str(one.revision), str(one.version))
     return table
 
 

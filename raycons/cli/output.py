@@ -16,8 +16,10 @@ from rich.table import Table
 Format = Literal["table", "json"]
 F = TypeVar("F", bound=Callable[..., Any])
 
-stdout = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False)
+# A string is shown as it is: keys, values and reasons may look like rich's markup or emoji codes.
+# What is to be styled is a Text.
+stdout = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 format_option = click.option(
     "--format",

@@ -70,6 +70,18 @@ def test_range_and_delete(running: Sandbox) -> None:
     assert running.json("kv", "range", "r/")["entries"] == []
 
 
+@pytest.mark.parametrize("text", ["[/a]", "[bold]m[/bold]"])
+def test_what_looks_like_markup_is_shown_as_it_is(running: Sandbox, text: str) -> None:
+    put = running.run("kv", "put", text, text)
+    assert (put.returncode, put.stdout.startswith(text.encode())) == (0, True), put.stderr.decode()
+    assert running.run("kv", "get", text).stdout == text.encode()
+    listed = running.run("kv", "range", text)
+    assert (listed.returncode, listed.stdout.decode().count(text)) == (0, 2)
+    swapped = running.run("kv", "cas", text, "other", "--expect", text)
+    assert (swapped.returncode, swapped.stdout.startswith(text.encode())) == (0, True)
+    assert running.json("kv", "delete", text)["deleted"] == 1
+
+
 def test_leadership_moves_where_it_is_sent(running: Sandbox) -> None:
     status = running.json("status")
     target = next(id for id in status["voters"] if id != status["leader"])

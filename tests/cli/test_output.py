@@ -1,0 +1,81 @@
+"""What the commands print is what they were given, whatever it looks like."""
+
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+
+from raycons.bench.demo.ledger import Proof
+from raycons.bench.demo.story import DemoReport
+from raycons.bench.failover import Milliseconds
+from raycons.cli import clusters, demo, output
+from raycons.cluster.status import ClusterStatus, ReplicaStatus
+
+LOOKS_LIKE_MARKUP = ["[/a]", "[bold]m[/bold]", ":heart:", "[link=x]y[/link]"]
+
+STATUS = ClusterStatus(
+    name="[/name]",
+    uuid="0",
+    leader=1,
+    term=1,
+    commit=1,
+    configuration_index=1,
+    voters=(1,),
+    tolerates=0,
+    storage="disk",
+    transport="tcp",
+    reads="read-index",
+    replicas=(
+        ReplicaStatus(id=1, state="serving", role="leader", address="[/address]:1"),
+        ReplicaStatus(id=2, state="failed", reason="[/reason] of [bold]it[/bold]"),
+    ),
+    notes=("[/note]",),
+)
+
+
+def demo_report(*, holds: bool) -> DemoReport:
+    """What a demo reports whose only proof holds, or does not."""
+    return DemoReport(
+        verdict=holds,
+        proofs=[Proof("[/claim]", holds, "[/detail]")],
+        operations_per_second=1,
+        p50_ms=1.0,
+        p99_ms=1.0,
+        failover_ms=Milliseconds(1.0, 1.0, (1.0,)),
+        partition_ms=1.0,
+        restart_s=1.0,
+        acknowledged=1,
+        unknown=0,
+        refused=0,
+        clients=1,
+        replicas=3,
+        storage="disk",
+        transport="tcp",
+        elapsed_s=1.0,
+    )
+
+
+@pytest.mark.parametrize("text", LOOKS_LIKE_MARKUP)
+def test_a_line_is_not_read_as_markup(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    output.emit(text, "table", lambda: text)
+    output.note(text)
+    assert capsys.readouterr() == (f"{text}\n", f"{text}\n")
+
+
+def test_a_status_is_not_read_as_markup() -> None:
+    # By a console that does read markup: what is data says so itself.
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(clusters.status_table(STATUS))
+    shown = capture.get()
+    for text in ("[/name]", "[/address]:1", "[/reason] of [bold]it[/bold]", "[/note]"):
+        assert text in shown
+
+
+def test_a_proof_is_not_read_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    report = demo_report(holds=False)
+    output.emit(report, "table", lambda: demo._table(report))
+    shown = capsys.readouterr().out
+    assert "[/claim]" in shown
+    assert "[/detail]" in shown
+    assert "Verdict: a proof fails (1 s)" in shown
