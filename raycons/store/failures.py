@@ -37,6 +37,12 @@ def store_error(error: Exception, path: Path) -> StoreError:
     if isinstance(error, StoreError):
         return error
     text = str(error).strip()
+    # RocksDB's own errors are no OSError: what it misses in a store that was there is damage.
+    if isinstance(error, FileNotFoundError | NotADirectoryError) and not path.exists():
+        return StoreReadOnly(
+            f"the store in {path}: this place cannot be made or written; choose another path, "
+            f"or make the directory and let this user write there ({text})"
+        )
     lower = text.lower()
     for kind, signs, remedy in _KINDS:
         if any(sign in lower for sign in signs):

@@ -28,6 +28,8 @@ MIB = 1024 * 1024
         (Exception("IO error: Disk quota exceeded"), StoreFull),
         (Exception("IO error: While open a file: x: Read-only file system"), StoreReadOnly),
         (PermissionError(13, "Permission denied"), StoreReadOnly),
+        (FileNotFoundError(2, "No such file or directory", "/data"), StoreReadOnly),
+        (Exception("IO error: No such file or directory: 000012.sst"), StoreCorrupt),
         (Exception("Corruption: checksum mismatch"), StoreCorrupt),
         (Exception("IO error: While lock file: x: Resource temporarily unavailable"), StoreLocked),
         (Exception("IO error: While fdatasync: Input/output error"), StoreError),
