@@ -92,6 +92,7 @@ class ClientCore:
         self._gathering = self._outbox.gathering
         self._attempts = self._outbox.attempts
         self._last_refusal: Refused | None = None  # since the last answer
+        self.absence = ""  # why no member can be found, where a search came to nothing
 
     @property
     def in_flight(self) -> int:
@@ -146,6 +147,7 @@ class ClientCore:
     def connected(self, member: PeerId, now: float) -> None:
         """`member` can be sent to."""
         self._now = now
+        self.absence = ""
         self.routing.connect(member)
 
     def lost(self, member: PeerId, now: float) -> None:
@@ -179,7 +181,7 @@ class ClientCore:
         for pending in self._gathering.expired(now):
             reading = _harmless(pending)
             error = outcome.late(
-                pending.call, reading, self._last_refusal, [*self.routing.connected]
+                pending.call, reading, self._last_refusal, [*self.routing.connected], self.absence
             )
             done = self._gathering.withdraw(pending)
             if done is not None:

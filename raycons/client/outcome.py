@@ -29,19 +29,33 @@ def has_no_effect(call: Call | None) -> bool:
 
 
 def late(
-    call: Call | None, reading: bool, refusal: Refused | None, connected: list[int]
+    call: Call | None,
+    reading: bool,
+    refusal: Refused | None,
+    connected: list[int],
+    absence: str = "",
 ) -> Exception:
-    """The error of an operation whose deadline passed; `refusal`: the last that was received."""
+    """The error of an operation whose deadline passed.
+
+    Args:
+        call: what it travelled in; None: it was not sent yet.
+        reading: whether it changes nothing.
+        refusal: the last that was received.
+        connected: the members that can be sent to.
+        absence: why no member can be found, where that is known.
+    """
     if not reading and not has_no_effect(call):
         return errors.OutcomeUnknown(
             "no answer within the timeout, after the operation was sent: it may have taken effect,"
-            " or may still; read before you repeat it"
+            " or may still; read before you repeat it" + (f" ({absence})" if absence else "")
         )
     if refusal is not None and refusal.code == Code.OVERLOADED:
         return errors.Overloaded(
             f"the leader was overloaded until the timeout ({refusal.message or 'queue full'});"
             " nothing was done; try again later, or with fewer operations in flight"
         )
+    if not connected and absence:
+        return errors.Unavailable(f"{absence}; nothing was done until the timeout")
     if not connected:
         return errors.Unavailable(
             "no member could be reached within the timeout; nothing was done;"
@@ -102,13 +116,15 @@ def failed(failure: Failed) -> Exception:
     match failure.reason:
         case Failure.COMPACTED:
             return errors.Compacted(
-                f"{failure.message or 'the asked revision was compacted'}: the oldest revision that"
-                f" can be read is {failure.bound}"
+                f"{failure.message or f'it was compacted; the oldest is {failure.bound}'}:"
+                f" a read names a revision of at least {failure.bound}, or none, to see what is"
+                " there now"
             )
         case Failure.FUTURE_REVISION:
             return errors.FutureRevision(
-                f"{failure.message or 'the asked revision has not happened yet'}: the newest"
-                f" revision is {failure.bound}"
+                f"{failure.message or f'it has not happened yet; the newest is {failure.bound}'}:"
+                f" name one of at most {failure.bound}; a read that names none sees what is"
+                " there now"
             )
         case _:
             return errors.BadArgument(failure.message or "the operation is not valid")

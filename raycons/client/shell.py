@@ -34,6 +34,10 @@ def clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _settle(future: asyncio.Future[Any], result: Any) -> None:
     if not future.done():  # a cancelled caller may still be on its way to `cancel`
         if isinstance(result, BaseException):
@@ -258,7 +262,7 @@ class AsyncClient:
     def _deadline(self, timeout_s: float | None) -> float:
         if timeout_s is None:
             timeout_s = self.settings.timeout_s
-        elif not 0.0 < timeout_s < _LONGEST_TIMEOUT_S:
+        elif not _is_number(timeout_s) or not 0.0 < timeout_s < _LONGEST_TIMEOUT_S:
             raise errors.BadArgument(
                 f"timeout is {timeout_s!r}; give a positive number of seconds, or None for the"
                 f" handle's own ({self.settings.timeout_s:g} s)"
@@ -305,7 +309,9 @@ class AsyncClient:
                     return
                 except errors.RayconsError as error:
                     _log.warning("cannot find the members: %s", error)
+                    self._core.absence = str(error)
                     continue
+                self._core.absence = ""
                 if found:
                     self._begin_turn()
                     self._core.know(found, self._now)

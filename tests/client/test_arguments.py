@@ -60,6 +60,8 @@ BAD: list[tuple[str, Ask, type[Exception], str]] = [
     ("timeout", lambda kv: kv.put("a", b"", timeout=0), errors.BadArgument, "timeout is 0"),
     ("nan", lambda kv: kv.get("a", timeout=float("nan")), errors.BadArgument, "timeout is nan"),
     ("endless", lambda kv: kv.get("a", timeout=float("inf")), errors.BadArgument, "timeout is inf"),
+    ("text", lambda kv: kv.get("a", timeout="5"), errors.BadArgument, "timeout is '5'"),  # type: ignore[call-overload]
+    ("true", lambda kv: kv.get("a", timeout=True), errors.BadArgument, "timeout is True"),
     ("nothing", lambda kv: kv.txn().commit(), errors.BadArgument, "does nothing"),
     (
         "large txn",

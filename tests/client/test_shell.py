@@ -150,11 +150,19 @@ async def test_compaction_and_revisions_out_of_reach(kv: AsyncKv[bytes], cluster
     for number in range(5):
         await kv.put("a", b"%d" % number)
     assert await kv.compact(4) == 4
-    with pytest.raises(errors.Compacted, match="4"):
+    with pytest.raises(errors.Compacted) as compacted:
         await kv.get("a", revision=2)
-    with pytest.raises(errors.FutureRevision, match="5"):
+    assert str(compacted.value) == (
+        "revision 2 is compacted; the oldest is 4: a read names a revision of at least 4, or none,"
+        " to see what is there now"
+    )
+    with pytest.raises(errors.FutureRevision) as future:
         await kv.get("a", revision=9)
-    with pytest.raises(errors.FutureRevision):
+    assert str(future.value) == (
+        "revision 9 has not happened yet; the newest is 5: name one of at most 5; a read that"
+        " names none sees what is there now"
+    )
+    with pytest.raises(errors.FutureRevision, match=r"99.* newest is 5: name one of at most 5"):
         await kv.compact(99)
     with pytest.raises(errors.BadArgument, match="twice"):
         await kv.txn().then(kv.op.put("a", b"1"), kv.op.put("a", b"2")).commit()
@@ -216,6 +224,30 @@ def test_a_timeout_says_what_is_certain() -> None:
                 cluster.kill(member)
             with pytest.raises(errors.Unavailable, match="no member could be reached"):
                 await kv.put("a", b"3", timeout=0.05)
+
+    asyncio.run(main())
+
+
+def test_a_timeout_says_why_no_member_can_be_found() -> None:
+    async def main() -> None:
+        cluster = Cluster()
+
+        async def rediscover() -> dict[int, Address]:
+            raise errors.Unavailable("cluster 'prod' was stopped; raycons.start resumes it")
+
+        settings = ClientSettings(rediscovery_interval_s=0.02)
+        client = AsyncClient(cluster.transport, ADDRESSES, rediscover, settings)
+        kv = AsyncKv(client)
+        await kv.put("a", b"1")
+        for member in (1, 2, 3):
+            cluster.kill(member)
+        with pytest.raises(errors.Unavailable, match=r"'prod' was stopped; raycons\.start"):
+            await kv.put("a", b"2", timeout=0.1)
+        cluster.alive = {1, 2, 3}
+        cluster.transports[0].know(ADDRESSES)
+        assert await kv.put("a", b"3") == 2
+        assert client._core.absence == ""
+        await client.close()
 
     asyncio.run(main())
 
