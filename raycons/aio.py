@@ -16,7 +16,7 @@ import os
 
 from raycons.client.settings import ClientSettings
 from raycons.cluster import lifecycle
-from raycons.cluster.arguments import settings_of_start
+from raycons.cluster.arguments import check_client, check_start, root_of, settings_of_start
 from raycons.cluster.handle import AsyncCluster
 from raycons.cluster.naming import check_name
 from raycons.cluster.rays import join_or_start_ray, join_ray, refuse_worker
@@ -56,6 +56,7 @@ async def start(
         raft=raft,
         member=member,
     )
+    check_start(timeout, client)
     check_name(name)
     await asyncio.get_running_loop().run_in_executor(None, join_or_start_ray)
     return await lifecycle.start_cluster(name, settings, timeout_s=timeout, client=client)
@@ -64,6 +65,7 @@ async def start(
 async def connect(name: str, *, client: ClientSettings | None = None) -> AsyncCluster:
     """Reach the running cluster `name`; see `raycons.connect`."""
     check_name(name)
+    check_client(client)
     await asyncio.get_running_loop().run_in_executor(None, join_ray, name)
     return await lifecycle.connect_cluster(name, client)
 
@@ -75,5 +77,5 @@ async def stop(
     refuse_worker("raycons.aio.stop")
     check_name(name)
     await asyncio.get_running_loop().run_in_executor(None, join_ray, name)
-    root = os.fspath(path) if path is not None else None
+    root = root_of(path)
     await lifecycle.stop_cluster(name, destroy=destroy, path=root)

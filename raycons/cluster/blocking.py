@@ -15,7 +15,7 @@ from raycons.client.codecs import ValueCodec
 from raycons.client.settings import ClientSettings
 from raycons.client.shell import AsyncClient
 from raycons.cluster import lifecycle
-from raycons.cluster.arguments import settings_of_start
+from raycons.cluster.arguments import check_client, check_start, root_of, settings_of_start
 from raycons.cluster.connection import reopen_client
 from raycons.cluster.handle import AsyncCluster
 from raycons.cluster.naming import check_name
@@ -181,6 +181,7 @@ def start(
         raft=raft,
         member=member,
     )
+    check_start(timeout, client)
     check_name(name)
     join_or_start_ray()
     opening = lifecycle.start_cluster(name, settings, timeout_s=timeout, client=client)
@@ -193,6 +194,7 @@ def connect(name: str, *, client: ClientSettings | None = None) -> Cluster:
     Raises ClusterNotFound, which lists the names that are known.
     """
     check_name(name)
+    check_client(client)
     join_ray(name)
     return Cluster(background().run(lifecycle.connect_cluster(name, client)))
 
@@ -210,5 +212,5 @@ def stop(name: str, *, destroy: bool = False, path: str | os.PathLike[str] | Non
     refuse_worker("raycons.stop")
     check_name(name)
     join_ray(name)
-    root = os.fspath(path) if path is not None else None
+    root = root_of(path)
     background().run(lifecycle.stop_cluster(name, destroy=destroy, path=root))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from raycons.client.settings import ClientSettings
 from raycons.client.shell import AsyncClient
 from raycons.cluster.fleet import Charter
 from raycons.cluster.naming import running_members
+from raycons.cluster.settings import FRAME_MARGIN_BYTES
+from raycons.config import MemberSettings
 from raycons.errors import ClusterLost, Unavailable
 from raycons.member.codec import MemberCodec
+from raycons.member.naming import NAMESPACE, supervisor_name
 from raycons.member.rediscovery import Found, addresses, find_members
 from raycons.member.shell import GROUP
 from raycons.member.wiring import resolver
@@ -51,12 +56,69 @@ async def find(charter: Charter) -> dict[PeerId, Found]:
             f"cluster {charter.name!r} lived in memory and has no member left; its data is gone"
         )
     if not ours:
-        raise Unavailable(f"no member of cluster {charter.name!r} answers")
+        raise Unavailable(await _why_nobody_answers(charter.name, ids))
     return ours
+
+
+async def _why_nobody_answers(name: str, ids: Sequence[PeerId]) -> str:
+    """What to tell where none of the actors `ids`, which are all that Ray knows, answered."""
+    if ids:
+        return (
+            f"no member of cluster {name!r} answers, though replicas {list(ids)} have an actor; "
+            "they may be starting or overloaded: try again"
+        )
+    if await has_supervisor(name):
+        return (
+            f"cluster {name!r} has no member at the moment; its supervisor is there, to bring them "
+            "up or to end them: try again"
+        )
+    return stopped(name)
+
+
+def stopped(name: str) -> str:
+    """What to tell of a cluster that has neither a member nor a supervisor."""
+    return (
+        f"cluster {name!r} has no members: it was stopped or ended; raycons.start({name!r}) "
+        "resumes it"
+    )
+
+
+async def has_supervisor(name: str) -> bool:
+    """Whether anybody is there to bring lost members of the cluster back."""
+    import ray
+
+    try:
+        await asyncio.get_running_loop().run_in_executor(
+            None, lambda: ray.get_actor(supervisor_name(name), namespace=NAMESPACE)
+        )
+    except ValueError:
+        return False
+    return True
+
+
+def client_settings(member: MemberSettings) -> ClientSettings:
+    """How a client behaves towards members with these bounds, if its user does not say.
+
+    >>> client_settings(MemberSettings(max_value_bytes=2_000_000)).max_value_bytes
+    2000000
+    """
+    defaults = ClientSettings()
+    pair_bytes = member.max_key_bytes + member.max_value_bytes
+    return msgspec.structs.replace(
+        defaults,
+        max_key_bytes=member.max_key_bytes,
+        max_value_bytes=member.max_value_bytes,
+        max_transaction_bytes=min(
+            max(defaults.max_transaction_bytes, pair_bytes + FRAME_MARGIN_BYTES),
+            member.max_frame_bytes - FRAME_MARGIN_BYTES,
+        ),
+    )
 
 
 async def open_client(charter: Charter, settings: ClientSettings | None = None) -> AsyncClient:
     """A client of the cluster, connected as soon as a member can be reached.
+
+    Without `settings`, the bounds of keys and values are those that the cluster was started with.
 
     Where the members' ports cannot be reached, as from a driver that came through Ray Client, the
     client falls back to actor calls by itself.
@@ -68,6 +130,8 @@ async def open_client(charter: Charter, settings: ClientSettings | None = None) 
     async def rediscover() -> Mapping[PeerId, Address]:
         return addresses(await find(charter))
 
+    if settings is None:
+        settings = client_settings(charter.settings.member)
     return AsyncClient(
         lambda handler: make(charter, handler), addresses(known), rediscover, settings
     )

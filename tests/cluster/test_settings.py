@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
+import raycons
+import raycons.aio
+from raycons.client.settings import ClientSettings
+from raycons.cluster.connection import client_settings
 from raycons.cluster.hosts import decode_settings, encode_settings
 from raycons.cluster.naming import check_name
 from raycons.cluster.settings import (
@@ -17,8 +23,17 @@ from raycons.cluster.settings import (
     check_settings,
     differences,
 )
-from raycons.config import RaftSettings
+from raycons.config import MIB, MemberSettings, RaftSettings
 from raycons.errors import BadArgument
+
+
+def blocking_start_of_aio(name: str, **arguments: Any) -> None:
+    """`raycons.aio.start`, waited for."""
+    asyncio.run(_start_of_aio(name, arguments))
+
+
+async def _start_of_aio(name: str, arguments: dict[str, Any]) -> None:
+    await raycons.aio.start(name, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +50,26 @@ from raycons.errors import BadArgument
         ({"port_range": (0, 5)}, "port_range"),
         ({"port_range": (5, 4)}, "port_range"),
         ({"port_range": (5,)}, "port_range"),
-        ({"repair_grace_s": 0.0}, "repair_grace_s"),
+        ({"port_range": 5}, "port_range=5"),
+        ({"port_range": (1, "9")}, "port_range"),
+        ({"fault_injection": "yes"}, "fault_injection='yes'"),
+        ({"repair_grace_s": 0.0}, "repair_grace=0.0"),
+        ({"repair_grace_s": "x"}, "repair_grace='x'"),
+        ({"repair_grace_s": float("nan")}, "repair_grace=nan"),
+        ({"raft": {"a": 1}}, "RaftSettings(...)"),
+        ({"raft": RaftSettings(election_timeout_s=-1)}, "raft.election_timeout_s=-1"),
+        ({"raft": RaftSettings(election_timeout_s=0.05)}, "more than heartbeat_interval_s=0.05"),
+        ({"raft": RaftSettings(heartbeat_interval_s=0)}, "raft.heartbeat_interval_s=0"),
+        ({"raft": RaftSettings(max_append_bytes=0)}, "raft.max_append_bytes=0"),
+        ({"raft": RaftSettings(max_inflight_messages=1.5)}, "raft.max_inflight_messages=1.5"),  # type: ignore[arg-type]
+        ({"raft": RaftSettings(lease_margin=1.0)}, "raft.lease_margin=1.0"),
+        ({"member": 7}, "MemberSettings(...)"),
+        ({"member": MemberSettings(max_value_bytes=0)}, "member.max_value_bytes=0"),
+        ({"member": MemberSettings(max_value_bytes="1")}, "member.max_value_bytes='1'"),  # type: ignore[arg-type]
+        ({"member": MemberSettings(session_ttl_s=-5.0)}, "member.session_ttl_s=-5.0"),
+        ({"member": MemberSettings(max_value_bytes=16 * MIB)}, "max_frame_bytes=16777216"),
+        ({"member": MemberSettings(max_frame_bytes=MIB)}, "max_frame_bytes=1048576"),
+        ({"member": MemberSettings(max_frame_bytes=64 * MIB)}, "at most 33554432"),
     ],
 )
 def test_a_bad_setting_is_named(settings: dict[str, Any], named: str) -> None:
@@ -59,7 +93,67 @@ def test_differences_name_setting_and_both_values() -> None:
         "replicas is 3, asked for 5, transport is 'tcp', asked for 'actor'"
     )
     assert differences(running, asked, BOUND_TO_DATA) == "replicas is 3, asked for 5"
-    assert differences(running, ClusterSettings(repair_grace_s=1.0), COMPARED) == ""
+    assert differences(running, ClusterSettings(repair_grace_s=1.0), BOUND_TO_DATA) == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ({"repair_grace_s": 1.0}, "repair_grace is 30.0, asked for 1.0"),
+        (
+            {"raft": RaftSettings(election_timeout_s=1.0)},
+            "raft.election_timeout_s is 0.2, asked for 1.0",
+        ),
+        (
+            {"member": MemberSettings(max_key_bytes=9)},
+            "member.max_key_bytes is 8192, asked for 9",
+        ),
+    ],
+)
+def test_no_setting_of_a_running_cluster_is_ignored(asked: dict[str, Any], named: str) -> None:
+    assert differences(ClusterSettings(), ClusterSettings(**asked), COMPARED) == named
+
+
+def test_every_setting_is_compared() -> None:
+    assert set(COMPARED) == set(ClusterSettings.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"port_range": 5}, "port_range=5"),
+        ({"repair_grace": "x"}, "repair_grace='x'"),
+        ({"raft": {}}, "raft={}"),
+        ({"member": 0}, "member=0"),
+        ({"path": 5}, "path=5"),
+        ({"transport": []}, "transport=[]"),
+        ({"timeout": -1}, "timeout=-1"),
+        ({"timeout": "5"}, "timeout='5'"),
+        ({"client": {"timeout_s": 5}}, "ClientSettings(...)"),
+        ({"client": ClientSettings(timeout_s=-1.0)}, "client.timeout_s=-1.0"),
+    ],
+)
+@pytest.mark.parametrize("start", [raycons.start, blocking_start_of_aio])
+def test_start_names_its_bad_argument(
+    start: Callable[..., Any], arguments: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(BadArgument) as refused:
+        start("never-made", **arguments)
+    assert named in str(refused.value)
+
+
+def test_connect_names_its_bad_argument() -> None:
+    with pytest.raises(BadArgument, match=r"ClientSettings\(\.\.\.\)"):
+        raycons.connect("never-made", client=5)  # type: ignore[arg-type]
+
+
+def test_a_client_has_the_bounds_that_the_cluster_was_started_with() -> None:
+    settings = client_settings(MemberSettings(max_key_bytes=9, max_value_bytes=8 * MIB))
+    assert (settings.max_key_bytes, settings.max_value_bytes) == (9, 8 * MIB)
+    assert 8 * MIB + 9 < settings.max_transaction_bytes < 16 * MIB
+    small = client_settings(MemberSettings(max_frame_bytes=6 * MIB))
+    assert small.max_transaction_bytes < 6 * MIB
+    assert client_settings(MemberSettings()) == ClientSettings()
 
 
 def test_settings_survive_their_file() -> None:
