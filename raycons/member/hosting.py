@@ -5,6 +5,7 @@
                            -> retired            its bytes fail their checks
                            -> failed             full, read-only, locked: tried again
     make: vacant -> made     begin: made -> serving
+                                         -> failed          no port is free: tried again
 
 Ray runs a constructor again with its old arguments, also on a machine that lacks the store, also
 when the disk is gone. So the constructor only ever opens. Making a store is a separate call, which
@@ -89,6 +90,9 @@ class Hosting:
 
     async def _open_once(self) -> None:
         if self.spec.storage == "memory":
+            if self._store is not None:
+                await self._serve(self._store)
+                return
             self._host = _node_id()
             self._become(MemberState.VACANT, "a store in memory ends with its process")
             return
@@ -161,6 +165,7 @@ class Hosting:
         """Give a made store its first configuration, and serve.
 
         `configuration` lists the founders of a new group; it is empty for a replica that joins.
+        A member that has it and cannot serve, for want of a port say, raises and tries again.
         """
         async with self._changing:
             if self.state is not MemberState.MADE or self._store is None:
@@ -170,7 +175,13 @@ class Hosting:
                 )
             bootstrap(self._store, GROUP, self.spec.id, self._nonce, configuration)
             await self._loop.run_in_executor(None, self._store.sync)
-            await self._serve(self._store)
+            try:
+                await self._serve(self._store)
+            except Exception as error:
+                self._become(MemberState.FAILED, f"{type(error).__name__}: {error}")
+                await self._let_go()
+                self._spawn(self._open())
+                raise
         self.locate(addresses)
         return await self.introduce()
 
@@ -287,11 +298,12 @@ class Hosting:
             self._release()
 
     async def _let_go(self) -> None:
-        """Undo an opening that failed half way."""
+        """Undo an opening that failed half way; a store in memory is kept for the next one."""
         if self._shell is not None:
             await self._shell.abandon()
             self._shell = None
-        self._release()
+        if self.spec.storage != "memory":
+            self._release()
 
     def _release(self) -> None:
         if self._store is not None:

@@ -1,16 +1,20 @@
-"""What members' answers add up to: pure."""
+"""What members' answers add up to: pure, but for the last test."""
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from typing import Any
 
 import msgspec
+import pytest
 
 from raycons.cluster.fleet import Charter
 from raycons.cluster.handle import summarize
 from raycons.cluster.settings import ClusterSettings
 from raycons.cluster.status import lost_with_memory, tolerated_losses, view_of_leader
 from raycons.consensus.configuration import Configuration, Peer, Role
+from tests.cluster.yard import Yard, eventually, whole
 
 CHARTER = Charter(name="c", uuid="u", secret=b"s", settings=ClusterSettings())
 THREE = Configuration(
@@ -99,3 +103,17 @@ def test_memory_is_lost_with_those_who_surely_forgot() -> None:
     assert lost_with_memory({1: away(1, "vacant"), 2: away(2, "gone")})
     assert not lost_with_memory({1: away(1, "vacant"), 2: away(2, "opening")})
     assert lost_with_memory({})
+
+
+@pytest.mark.parametrize("storage", ["disk", "memory"])
+def test_a_member_without_a_port_says_so_and_serves_when_one_is_free(
+    yard: Yard, storage: str
+) -> None:
+    ports = range(23530, 23533)
+    with contextlib.closing(socket.create_server(("", ports[1]))):
+        cluster = yard.start(replicas=3, storage=storage, port_range=(ports[0], ports[-1]))
+        [away] = [each for each in cluster.status().replicas if each.state != "serving"]
+        assert away.state == "failed"
+        assert "no free port" in away.reason
+        assert f"{ports[0]} to {ports[-1]}" in away.reason
+    eventually(whole(cluster), within_s=20, what="all three serve")
