@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from raycons.cluster.status import ClusterStatus
 
 WATCH_S = 1.0
+STARTED_BY = "RAYCONS_RAY_STARTED_BY"  # the process whose `up` had to start a Ray first
 
 
 class Stopped(msgspec.Struct, frozen=True):
@@ -68,31 +69,49 @@ def up(
     from raycons.cluster.rays import join_ray
 
     prepare()
+    asked: dict[str, Any] = {
+        "replicas": replicas,
+        "storage": storage,
+        "transport": transport,
+        "reads": reads,
+        "path": path,
+        "fault_injection": fault_injection,
+    }
+    _check(name, asked)
     try:
         join_ray(name)
     except ClusterNotFound:
         note("no Ray runs here: starting one for this machine")
         localray.start()
         # Ray reads how to authenticate once, when it is imported: only a new process joins by
-        # the token of the Ray that was just started.
+        # the token of the Ray that was just started. It is this process still, by its id.
+        os.environ[STARTED_BY] = str(os.getpid())
         os.execv(sys.executable, [sys.executable, "-m", "raycons.cli", *sys.argv[1:]])
-    with warnings.catch_warnings(record=True) as cautions:
-        warnings.simplefilter("always")
-        cluster = raycons.start(
-            name,
-            replicas=replicas,
-            storage=storage,  # type: ignore[arg-type]  # click has checked the choices
-            transport=transport,  # type: ignore[arg-type]
-            reads=reads,  # type: ignore[arg-type]
-            path=path,
-            fault_injection=fault_injection,
-        )
+    try:
+        with warnings.catch_warnings(record=True) as cautions:
+            warnings.simplefilter("always")
+            cluster = raycons.start(name, **asked)
+    except BaseException:
+        if os.environ.get(STARTED_BY) == str(os.getpid()) and _end_unused_ray(beside=name):
+            note("the Ray that was started for the cluster has ended, too")
+        raise
     for caution in cautions:
         if issubclass(caution.category, UserWarning):
             note(str(caution.message))
     with cluster:
         status = cluster.status()
     emit(status, form, lambda: status_table(status))
+
+
+def _check(name: str, asked: dict[str, Any]) -> None:
+    """Refuse what makes no sense before a Ray is started for it. Raises BadArgument."""
+    from raycons.cluster.naming import check_name
+    from raycons.cluster.settings import ClusterSettings, check_settings
+
+    check_name(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the start itself will say it
+        check_settings(ClusterSettings(**asked))
 
 
 @click.command()
@@ -107,30 +126,43 @@ def down(name: str, destroy: bool, path: str | None, yes: bool, form: Format) ->
     Ends the Ray that `up` started, once no cluster needs it; never another.
     """
     import raycons
-    from raycons.cluster.naming import running_clusters
 
     if destroy and not yes:
         click.confirm(f"Remove all data of cluster {name!r}?", abort=True, err=True)
     prepare()
-    with naming_the_remedy():
-        raycons.stop(name, destroy=destroy, path=path)
-    record = localray.recorded()
-    stops_ray = record is not None and _joined(record) and not running_clusters()
-    if record is not None and stops_ray:
-        import ray
-
-        ray.shutdown()
-        localray.stop(record)
+    try:
+        with naming_the_remedy():
+            raycons.stop(name, destroy=destroy, path=path)
+    except ClusterNotFound:
+        if _end_unused_ray():
+            note("no cluster is left: the Ray that `raycons up` started has ended")
+        raise
+    stops_ray = _end_unused_ray()
     done = Stopped(name, destroy, stops_ray)
     ending = "; the Ray that `raycons up` started has ended, too" if stops_ray else ""
     data = "its data is removed" if destroy else "its data is kept"
     emit(done, form, lambda: f"{name} is stopped, {data}{ending}")
 
 
-def _joined(record: localray.LocalRay) -> bool:
+def _end_unused_ray(beside: str | None = None) -> bool:
+    """End the Ray that `up` started if this process is in it and no cluster is, but `beside`.
+
+    Returns whether it did.
+    """
     import ray
 
-    return str(ray.get_runtime_context().gcs_address) == record.address
+    from raycons.cluster.naming import running_clusters
+
+    record = localray.recorded()
+    if record is None or not ray.is_initialized():
+        return False
+    if str(ray.get_runtime_context().gcs_address) != record.address:
+        return False
+    if any(cluster != beside for cluster in running_clusters()):
+        return False
+    ray.shutdown()
+    localray.stop(record)
+    return True
 
 
 @click.command()

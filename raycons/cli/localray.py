@@ -79,7 +79,11 @@ def start() -> LocalRay:
     address = f"{host}:{port}"
     record = LocalRay(process.pid, started or 0, address, environment["RAY_AUTH_MODE"])
     (root / RECORD).write_bytes(msgspec.json.encode(record))
-    up = _wait(lambda: process.poll() is not None or _accepts(host, port), START_TIMEOUT_S)
+    try:
+        up = _wait(lambda: process.poll() is not None or _accepts(host, port), START_TIMEOUT_S)
+    except KeyboardInterrupt:
+        stop(record)
+        raise
     if not up or process.poll() is not None:
         stop(record)
         raise ClusterError(f"Ray did not start on this machine; its output is in {log}")

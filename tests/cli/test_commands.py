@@ -102,6 +102,13 @@ def test_an_unknown_cluster_is_named(running: Sandbox) -> None:
     assert b"'default'" in done.stderr  # the one that does run
 
 
+def test_down_of_an_unknown_cluster_leaves_the_ray_of_the_others(running: Sandbox) -> None:
+    done = running.run("down", "--name", "elsewhere")
+    assert done.returncode == 1
+    assert b"'elsewhere'" in done.stderr
+    assert running.json("status")["name"] == "default"
+
+
 def test_the_table_names_every_replica(running: Sandbox) -> None:
     shown = running.run("status").stdout.decode()
     assert "leader" in shown
