@@ -24,6 +24,7 @@ from raycons.client.entries import Entries, Entry, Key, Outcome
 from raycons.client.kv import AsyncKv, AsyncTxn, Level
 from raycons.client.settings import ClientSettings
 from raycons.client.shell import AsyncClient
+from raycons.client.staying import StaysHere
 from raycons.client.transactions import Draft, KeyOf, Steps
 from raycons.errors import Closed
 
@@ -58,7 +59,7 @@ def _forget_after_fork() -> None:
 os.register_at_fork(after_in_child=_forget_after_fork)
 
 
-class BlockingClient:
+class BlockingClient(StaysHere):
     """An `AsyncClient` on the background loop, made at the first use in each process.
 
     Args:
@@ -113,7 +114,7 @@ async def _awaited(connect: Callable[[], Awaitable[AsyncClient]]) -> AsyncClient
 
 
 @documented_like(AsyncTxn)
-class Txn(Draft[V]):
+class Txn(StaysHere, Draft[V]):
     """A transaction; see `Kv.txn`."""
 
     def __init__(self, client: BlockingClient, dialect: Dialect[V]) -> None:
@@ -126,7 +127,7 @@ class Txn(Draft[V]):
 
 
 @documented_like(AsyncKv)
-class Kv(Generic[V]):
+class Kv(StaysHere, Generic[V]):
     """A linearizable, durable map of keys to values; safe from many threads.
 
     Args:

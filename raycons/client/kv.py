@@ -20,6 +20,7 @@ from raycons.client.codecs import ValueCodec, codec_named
 from raycons.client.dialect import Dialect, read_level, rest, whole
 from raycons.client.entries import Entries, Entry, Key, Outcome
 from raycons.client.shell import AsyncClient
+from raycons.client.staying import StaysHere
 from raycons.client.transactions import Draft, KeyOf, Steps
 from raycons.errors import OutcomeUnknown
 from raycons.machines.kv import commands
@@ -30,7 +31,7 @@ R = TypeVar("R")
 Level = Literal["linearizable", "stale"]
 
 
-class AsyncTxn(Draft[V]):
+class AsyncTxn(StaysHere, Draft[V]):
     """A transaction; see `AsyncKv.txn`."""
 
     def __init__(self, client: AsyncClient, dialect: Dialect[V]) -> None:
@@ -46,7 +47,7 @@ class AsyncTxn(Draft[V]):
         return self._outcome(await self._client.submit(self._operation(), timeout))
 
 
-class AsyncKv(Generic[V]):
+class AsyncKv(StaysHere, Generic[V]):
     """A linearizable, durable map of keys to values, for asyncio.
 
     Args:

@@ -17,6 +17,7 @@ from raycons.client import outcome
 from raycons.client.calls import Pending
 from raycons.client.core import ClientCore, Know, Lagging, Output, Transmit
 from raycons.client.settings import ClientSettings
+from raycons.client.staying import StaysHere
 from raycons.machines.kv import commands
 from raycons.member.protocol import Action, Inspected, Managed, ReadLevel
 from raycons.transport.contract import Address, ClientHandler, ClientTransport, PeerId
@@ -46,7 +47,7 @@ def _settle(future: asyncio.Future[Any], result: Any) -> None:
             future.set_result(result)
 
 
-class AsyncClient:
+class AsyncClient(StaysHere):
     """A client of one cluster on the running event loop; see `raycons.transport.contract`.
 
     Args:

@@ -14,6 +14,7 @@ from raycons.client.blocking import BlockingClient, Kv
 from raycons.client.codecs import ValueCodec
 from raycons.client.settings import ClientSettings
 from raycons.client.shell import AsyncClient
+from raycons.client.staying import StaysHere
 from raycons.cluster import lifecycle
 from raycons.cluster.arguments import check_client, check_start, root_of, settings_of_start
 from raycons.cluster.connection import reopen_client
@@ -28,7 +29,7 @@ from raycons.transport.contract import PeerId
 V = TypeVar("V")
 
 
-class Cluster:
+class Cluster(StaysHere):
     """A running cluster. Made by `raycons.start` and `raycons.connect`; safe from many threads."""
 
     def __init__(self, cluster: AsyncCluster) -> None:
@@ -116,6 +117,9 @@ class Cluster:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _named(self) -> str:
+        return f"the name {self.name!r}, and call raycons.connect({self.name!r}) there"
 
     def __repr__(self) -> str:
         return f"Cluster({self.name!r}, uuid={self.uuid!r})"

@@ -40,7 +40,8 @@ async def find(charter: Charter) -> dict[PeerId, Found]:
     """The members of the cluster that answer now.
 
     Raises ClusterLost where the name belongs to another cluster by now, or a cluster that lived in
-    memory has no member left; Unavailable where no member answers.
+    memory has no member left; Unavailable where no member answers, or only such that were made by
+    a later start and know another secret.
     """
     loop = asyncio.get_running_loop()
     ids = await loop.run_in_executor(None, running_members, charter.name)
@@ -57,6 +58,11 @@ async def find(charter: Charter) -> dict[PeerId, Found]:
         )
     if not ours:
         raise Unavailable(await _why_nobody_answers(charter.name, ids))
+    if all(each.introduction.secret != charter.secret for each in ours.values()):
+        raise Unavailable(
+            f"cluster {charter.name!r} was stopped and resumed since this handle was made; "
+            f"raycons.connect({charter.name!r}) gives a new one"
+        )
     return ours
 
 

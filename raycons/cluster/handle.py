@@ -18,9 +18,11 @@ from raycons.client.codecs import ValueCodec
 from raycons.client.kv import AsyncKv
 from raycons.client.settings import ClientSettings
 from raycons.client.shell import AsyncClient
-from raycons.cluster.connection import find, open_client
+from raycons.client.staying import StaysHere
+from raycons.cluster.connection import find, has_supervisor, open_client
 from raycons.cluster.fleet import Charter, Fleet
 from raycons.cluster.rays import unwrap
+from raycons.cluster.settings import check_seconds
 from raycons.cluster.status import (
     ClusterStatus,
     ReplicaStatus,
@@ -47,7 +49,7 @@ def open_handles(name: str) -> list[AsyncCluster]:
     return [handle for handle in list(_open) if handle.name == name]
 
 
-class AsyncCluster:
+class AsyncCluster(StaysHere):
     """A running cluster. Made by `raycons.aio.start` and `raycons.aio.connect`."""
 
     def __init__(self, charter: Charter, client: AsyncClient) -> None:
@@ -93,13 +95,16 @@ class AsyncCluster:
     async def status(self) -> ClusterStatus:
         """What every replica says of itself at this moment, and what that means for the whole.
 
-        Raises Closed after `stop`, ClusterLost where the cluster is gone for good.
+        Raises Closed after `stop`, Unavailable where it was stopped elsewhere, ClusterLost where
+        the cluster is gone for good.
         """
         self.check_open()
         if not self._fleet.ids:
             await find(self.charter)  # says why nobody answers
         await self._fleet.refresh()
         answers = await self._fleet.statuses()
+        if not self._fleet.ids and not await has_supervisor(self.name):
+            await find(self.charter)  # they ended since the last look, and nobody revives them
         return summarize(self.charter, answers, await self._notes())
 
     async def _notes(self) -> tuple[str, ...]:
@@ -118,8 +123,9 @@ class AsyncCluster:
         """A member's applied index and the digest of its logical state there.
 
         Replicas that are equal have equal digests at equal indexes. Reads the whole state: slow.
+        Raises NoSuchMember; Unavailable where the member does not answer.
         """
-        self.check_open()
+        await self._check_member(member)
         said = await self.client.inspect(member, digest=True, timeout_s=60.0)
         return int(said["digest_at"]), str(said["digest"])
 
@@ -139,6 +145,7 @@ class AsyncCluster:
     async def add_member(self, *, timeout: float = 60.0) -> PeerId:
         """Add a voter on the emptiest host; returns its id once it votes."""
         self.check_open()
+        check_seconds("timeout", timeout)
         id: PeerId = await self._ask_supervisor("add_member", timeout)
         return id
 
@@ -148,6 +155,7 @@ class AsyncCluster:
         Raises NoSuchMember; LastVoter for the only voter.
         """
         self.check_open()
+        check_seconds("timeout", timeout)
         await self._ask_supervisor("remove_member", id, timeout)
 
     async def members(self) -> tuple[PeerId, ...]:
@@ -164,7 +172,8 @@ class AsyncCluster:
         self.check_open()
         found = (await find(self.charter)).get(member)
         if found is None:
-            raise NoSuchMember(f"no member {member} of cluster {self.name!r} answers")
+            await self._check_member(member)
+            raise Unavailable(f"member {member} of cluster {self.name!r} does not answer")
         try:
             await found.handle.fault.remote(isolate)
         except ray.exceptions.RayTaskError as error:
@@ -239,6 +248,9 @@ class AsyncCluster:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+    def _named(self) -> str:
+        return f"the name {self.name!r}, and call raycons.connect({self.name!r}) there"
 
     def __repr__(self) -> str:
         return f"AsyncCluster({self.name!r}, uuid={self.uuid!r})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Iterator
@@ -71,6 +72,21 @@ def test_both_faces_have_the_same_methods(blocking: type, model: type) -> None:
     for name in ours:
         assert ours[name].parameters == theirs[name].parameters, name
         assert getattr(blocking, name).__doc__, name
+
+
+def test_handles_stay_in_their_process(client: BlockingClient) -> None:
+    kv = Kv(client)
+    handles = [client, kv, kv.txn(), client.run(_itself), AsyncKv(client.run(_itself))]
+    for handle in handles:
+        with pytest.raises(errors.BadArgument, match=r"raycons\.connect\(name\)") as refused:
+            pickle.dumps(handle)
+        # Ray replaces a TypeError by pages of its own.
+        assert not isinstance(refused.value, TypeError)
+        assert type(handle).__name__ in str(refused.value)
+
+
+async def _itself(client: AsyncClient) -> AsyncClient:
+    return client
 
 
 def test_many_threads_share_frames_and_lose_nothing(
