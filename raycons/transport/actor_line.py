@@ -65,6 +65,15 @@ class _Broken(Exception):
     """The line cannot be used any more."""
 
 
+def _interpreter_ends(error: RuntimeError) -> bool:
+    """Whether Python refuses new work for its threads, as it does once the process is ending.
+
+    Ray Client's calls leave by such threads too.
+    """
+    text = str(error)
+    return text.startswith("cannot schedule new futures") or text.endswith("interpreter shutdown")
+
+
 class Line:
     """One task that keeps the line up; see the head of this file."""
 
@@ -147,6 +156,10 @@ class Line:
             if not broken.done():
                 broken.set_result(str(error))
             return
+        except RuntimeError as error:
+            if not _interpreter_ends(error):
+                raise
+            return
         # This task still counts as under way: make room before looking for more to send.
         self._under_way.discard(asyncio.current_task())
         self.flush()
@@ -161,6 +174,11 @@ class Line:
             except _Broken as error:
                 self._forget()
                 self._owner.line_ended(self._id, str(error))
+            except RuntimeError as error:
+                if not _interpreter_ends(error):
+                    raise
+                self._forget()
+                return  # nobody is left to tell
             if self._common.loop.time() - began > settings.max_backoff_s:
                 pause_s = settings.first_backoff_s
             self._hurry.clear()

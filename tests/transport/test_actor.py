@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import ray
 from raycons.transport import actor_clients
 from raycons.transport.actor import ActorClientTransport, ActorMemberTransport
 from raycons.transport.actor_clients import ActorClients, WithActorClients
-from raycons.transport.actor_line import decode_reply
+from raycons.transport.actor_line import Reply, decode_reply, encode_reply
 from raycons.transport.contract import Address, Greeting
 from raycons.transport.greeting import encode_greeting
 from raycons.transport.wire import encode_frame
@@ -195,6 +196,79 @@ def test_a_member_that_refuses_is_never_lost(stage: Stage) -> None:
     counters = ray.get(one.counters.remote(), timeout=30)
     assert counters["dropped_unreachable"] == 1
     assert counters["connections_opened"] == 0
+
+
+# --- without Ray: a client's side, as the interpreter ends ----------------------------------------
+
+
+class Ending:
+    """An actor's handle where Python has stopped to take work for its threads."""
+
+    def __init__(self, refused: str, reply: bytes) -> None:
+        self.refused = refused  # the call that cannot be made any more: hello, listen or push
+        self.reply = reply
+        self.exchange = self._Method(self._exchange)
+        self.collect = self._Method(self._collect)
+
+    class _Method:
+        def __init__(self, call: Callable[..., Any]) -> None:
+            self.remote = call
+
+    def _exchange(self, token: bytes, greeting: bytes, frames: bytes) -> Any:
+        return self._answer("push" if frames else "hello")
+
+    def _collect(self, token: bytes, greeting: bytes) -> Any:
+        return self._answer("listen")
+
+    def _answer(self, call: str) -> Any:
+        if call == self.refused:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        future = asyncio.get_running_loop().create_future()
+        if call == "hello":
+            future.set_result(self.reply)
+        return future
+
+
+@pytest.mark.parametrize("refused", ["resolve", "hello", "listen", "push"])
+def test_a_line_ends_quietly_with_the_interpreter(refused: str) -> None:
+    support = load_support(SUPPORT)
+
+    async def scenario() -> list[str]:
+        loop = asyncio.get_running_loop()
+        complaints: list[str] = []
+        loop.set_exception_handler(lambda _, context: complaints.append(str(context)))
+        harbour = support.Harbour()
+        told = support.Recorder()
+        reply = encode_reply(Reply(harbour.greeting(1, 1), "", b""))
+        ending = Ending(refused, reply)
+
+        def resolve(id: int) -> Any:
+            if refused == "resolve":
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            return ending
+
+        client = ActorClientTransport(
+            harbour.greeting(0, 0), told, harbour.codec, resolve=resolve, random=Random(0), group=3
+        )
+        client.know({1: ANYWHERE})
+        [line] = [task for task in asyncio.all_tasks() if "line to member" in task.get_name()]
+        if refused == "push":
+            await told.until_named("connected")
+            before = asyncio.all_tasks()
+            client.send(1, (8, b"asked"))
+            while not (pushes := asyncio.all_tasks() - before):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            await asyncio.wait(pushes, timeout=10)
+        else:
+            await asyncio.wait([line], timeout=10)
+            assert line.done()
+            assert line.exception() is None
+        await client.close()
+        del line
+        gc.collect()
+        return complaints
+
+    assert asyncio.run(scenario()) == []
 
 
 # --- without Ray: the member's side, called directly ----------------------------------------------
