@@ -15,7 +15,7 @@ class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One replica, as it last answered; `state` tells how much of the rest means something."""
 
     id: int
-    state: str  # serving | opening | vacant | retired | failed | unreachable
+    state: str  # serving | opening | vacant | made | retired | failed | closed | unreachable | gone
     reason: str = ""  # why it does not serve
     role: str = ""  # leader | follower | candidate | pre-candidate | learner
     listed: str = ""  # what the configuration has it as: voter | joining | learner | "" (outside)
@@ -27,6 +27,8 @@ class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
     log_entries: int = 0
     log_bytes: int = 0
     snapshot_index: int = 0
+    # Of the last snapshot that it sent or installed as a whole since its process started; 0: none.
+    last_snapshot_bytes: int = 0
     store_bytes: int = 0
     connections: tuple[int, ...] = ()
     version: str = ""

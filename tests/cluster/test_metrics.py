@@ -7,6 +7,7 @@ import urllib.request
 
 import ray
 
+from raycons.config import MemberSettings
 from tests.cluster.yard import Yard, eventually
 
 NAMES = (
@@ -17,6 +18,10 @@ NAMES = (
     "raycons_commit_seconds_bucket",
     "raycons_batch_bytes_bucket",
     "raycons_elections_total",
+    "raycons_snapshots_sent_total",
+    "raycons_snapshots_installed_total",
+    "raycons_snapshot_bytes_total",
+    "raycons_last_snapshot_bytes",
     "raycons_role_changes_total",
     "raycons_pending_commands",
     "raycons_applied",
@@ -33,12 +38,31 @@ def published() -> str:
 
 
 def test_metrics_reach_rays_endpoint(yard: Yard) -> None:
-    kv = yard.start().kv()
-    for number in range(50):
-        kv.put(f"key/{number}", b"v")
+    cluster = yard.start(member=MemberSettings(log_limit_bytes=20_000, write_behind_s=0.1))
+    kv = cluster.kv()
+    for number in range(100):
+        kv.put(f"key/{number}", bytes(1000))
 
-    def value(name: str) -> float:
-        pattern = rf'^ray_{name}\{{[^}}]*cluster="{yard.name}"[^}}]*\}} (\S+)$'
+    def compacted() -> bool:
+        kv.put("another", b"v")
+        status = cluster.status()
+        leader = status.replica(status.leader)
+        return leader is not None and leader.snapshot_index > 0
+
+    eventually(compacted, within_s=20, what="the leader's log is cut")
+    newcomer = cluster.add_member()
+    status = cluster.status()
+    sent = {
+        replica.id: replica.last_snapshot_bytes
+        for replica in status.replicas
+        if replica.last_snapshot_bytes
+    }
+    assert sent.keys() == {status.leader, newcomer}
+    assert sent[newcomer] == sent[status.leader] > 100 * 1000
+
+    def value(name: str, replica: str = r"\d+") -> float:
+        tags = rf'[^}}]*cluster="{yard.name}"[^}}]*replica="{replica}"[^}}]*'
+        pattern = rf"^ray_{name}\{{{tags}\}} (\S+)$"
         return sum(float(found) for found in re.findall(pattern, published(), re.MULTILINE))
 
     def missing() -> list[str]:
@@ -50,7 +74,10 @@ def test_metrics_reach_rays_endpoint(yard: Yard) -> None:
         ]
 
     eventually(lambda: not missing(), within_s=60, what="every metric is published")
-    eventually(lambda: value("raycons_proposals_total") >= 51, within_s=30, what="proposals")
-    eventually(lambda: value("raycons_commits_total") >= 3 * 50, within_s=30, what="commits")
+    eventually(lambda: value("raycons_proposals_total") >= 101, within_s=30, what="proposals")
+    eventually(lambda: value("raycons_commits_total") >= 3 * 100, within_s=30, what="commits")
     assert value("raycons_sync_seconds_count") > 0
     assert value("raycons_elections_total") >= 1
+    for id, counter in ((status.leader, "sent"), (newcomer, "installed")):
+        assert value(f"raycons_snapshots_{counter}\\w*", str(id)) == 1  # under whatever suffix
+        assert value("raycons_snapshot_bytes_total", str(id)) == sent[id]

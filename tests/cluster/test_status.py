@@ -35,6 +35,7 @@ def serving(id: int, *, role: str = "follower", term: int = 5, commit: int = 40)
         "log_first": 11,
         "log_last": commit,
         "log_bytes": 1000,
+        "last_snapshot_bytes": 500,
         "configuration_index": 3,
         "configuration": msgspec.to_builtins(THREE),
         "connections": [2, 3],
@@ -56,6 +57,7 @@ def test_a_healthy_cluster() -> None:
     assert third is not None
     assert (third.lag, third.log_entries, third.snapshot_index) == (10, 20, 10)
     assert third.listed == "voter"
+    assert (third.log_bytes, third.last_snapshot_bytes) == (1000, 500)
     assert status.to_dict()["replicas"][0]["connections"] == (2, 3)
 
 
