@@ -40,8 +40,7 @@ async def find(charter: Charter) -> dict[PeerId, Found]:
     """The members of the cluster that answer now.
 
     Raises ClusterLost where the name belongs to another cluster by now, or a cluster that lived in
-    memory has no member left; Unavailable where no member answers, or only such that were made by
-    a later start and know another secret.
+    memory has no member left; Unavailable where no member answers.
     """
     loop = asyncio.get_running_loop()
     ids = await loop.run_in_executor(None, running_members, charter.name)
@@ -58,11 +57,6 @@ async def find(charter: Charter) -> dict[PeerId, Found]:
         )
     if not ours:
         raise Unavailable(await _why_nobody_answers(charter.name, ids))
-    if all(each.introduction.secret != charter.secret for each in ours.values()):
-        raise Unavailable(
-            f"cluster {charter.name!r} was stopped and resumed since this handle was made; "
-            f"raycons.connect({charter.name!r}) gives a new one"
-        )
     return ours
 
 
@@ -134,13 +128,24 @@ async def open_client(charter: Charter, settings: ClientSettings | None = None) 
     make = _tcp if over_sockets else _actor
 
     async def rediscover() -> Mapping[PeerId, Address]:
-        return addresses(await find(charter))
+        found = await find(charter)
+        if over_sockets and not any(_knows_us(charter, each) for each in found.values()):
+            raise Unavailable(
+                f"cluster {charter.name!r} was stopped and resumed since this handle was made; "
+                f"raycons.connect({charter.name!r}) gives a new one"
+            )
+        return addresses(found)
 
     if settings is None:
         settings = client_settings(charter.settings.member)
     return AsyncClient(
         lambda handler: make(charter, handler), addresses(known), rediscover, settings
     )
+
+
+def _knows_us(charter: Charter, member: Found) -> bool:
+    """Whether the member takes connections with our secret; each start draws another."""
+    return member.introduction.secret == charter.secret
 
 
 async def _any_port_open(known: Mapping[PeerId, Found]) -> bool:

@@ -107,6 +107,7 @@ def test_a_stop_from_another_process_is_told(yard: Yard) -> None:
     with pytest.raises(errors.Unavailable, match=again):
         kv.put("a", b"2", timeout=3)
     assert resumed.kv().get("a") == b"1"
+    assert cluster.status().leader == 1
 
 
 def stop_elsewhere(name: str, root: Path) -> None:
