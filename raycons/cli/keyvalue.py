@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import base64
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from raycons.cli.output import Format, emit, format_option
+from raycons.cli.output import Format, emit, format_option, note
 from raycons.cli.session import connected, name_option
+
+if TYPE_CHECKING:
+    from raycons.client.blocking import Kv
+    from raycons.client.entries import Entry
 
 key_argument = click.argument("key")
 timeout_option = click.option(
     "--timeout", type=float, default=10.0, show_default=True, help="Seconds until it gives up."
 )
+stale_option = click.option(
+    "--stale",
+    is_flag=True,
+    help="Accept what one member holds, perhaps old; tells how old at most.",
+)
+
+# Of a stale read: since when the member that answered had not heard from a leader, in seconds.
+Lag = float | msgspec.UnsetType
 
 
 class Shown(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -29,6 +41,7 @@ class Shown(msgspec.Struct, frozen=True, omit_defaults=True):
     create_revision: int
     value: str | None = None
     value_base64: str | None = None
+    lag_s: Lag = msgspec.UNSET
 
 
 class Put(msgspec.Struct, frozen=True):
@@ -43,6 +56,7 @@ class Absent(msgspec.Struct, frozen=True):
 
     key: str
     found: bool = False
+    lag_s: Lag = msgspec.UNSET
 
 
 class Deleted(msgspec.Struct, frozen=True):
@@ -66,6 +80,7 @@ class Listed(msgspec.Struct, frozen=True):
     count: int
     more: bool
     entries: list[Shown]
+    lag_s: Lag = msgspec.UNSET
 
 
 def shown(entry: Any) -> Shown:
@@ -95,29 +110,47 @@ def kv() -> None:
 @name_option
 @timeout_option
 @click.option("--revision", default=0, help="As of this revision; 0: now.")
-@click.option("--stale", is_flag=True, help="Accept what one member holds, perhaps old.")
+@stale_option
 @format_option
 def get(key: str, name: str, timeout: float, revision: int, stale: bool, form: Format) -> int:
     """Write the value of KEY to stdout, as it is. Exit code 1 where there is no such key."""
     with connected(name) as cluster:
-        entry = cluster.kv().get_entry(
-            key,
-            revision=revision,
-            level="stale" if stale else "linearizable",
-            timeout=timeout,
-        )
+        store = cluster.kv()
+        lag_s: Lag = msgspec.UNSET
+        if stale:
+            entry, lag_s = _stale_entry(store, key, revision, timeout)
+        else:
+            entry = store.get_entry(key, revision=revision, timeout=timeout)
+    if not isinstance(lag_s, msgspec.UnsetType) and form == "table":
+        note(_age(lag_s))
     if entry is None:
         if form == "json":
-            emit(Absent(key), form, lambda: "")
+            emit(Absent(key, lag_s=lag_s), form, lambda: "")
         click.echo(f"raycons: there is no key {key!r}", err=True)
         return 1
     if form == "json":
-        emit(shown(entry), form, lambda: "")
+        emit(msgspec.structs.replace(shown(entry), lag_s=lag_s), form, lambda: "")
     else:
         sys.stdout.buffer.write(entry.value or b"")
         sys.stdout.buffer.write(b"\n" if sys.stdout.isatty() else b"")
         sys.stdout.buffer.flush()
     return 0
+
+
+def _stale_entry(
+    store: Kv[bytes], key: str, revision: int, timeout: float
+) -> tuple[Entry[bytes] | None, float]:
+    """What one member holds under `key`, and how old that is at most, in seconds."""
+    store.key(key)  # refuses what is no key
+    # A range of this one key: unlike a get, a range tells its age.
+    found = store.range(
+        start=key, end=f"{key}\0", revision=revision, level="stale", timeout=timeout
+    )
+    return (found[0] if found else None), found.lag_s
+
+
+def _age(lag_s: float) -> str:
+    return f"at most {lag_s:.3f} s old"
 
 
 @kv.command()
@@ -161,6 +194,7 @@ def delete(key: str, name: str, timeout: float, prefix: bool, form: Format) -> N
 @click.option("--keys-only", is_flag=True)
 @click.option("--descending", is_flag=True)
 @click.option("--revision", default=0, help="As of this revision; 0: now.")
+@stale_option
 @format_option
 def range(
     prefix: str,
@@ -172,6 +206,7 @@ def range(
     keys_only: bool,
     descending: bool,
     revision: int,
+    stale: bool,
     form: Format,
 ) -> None:
     """List the keys that begin with PREFIX, or lie between --start and --end, in order."""
@@ -187,16 +222,24 @@ def range(
             keys_only=keys_only,
             descending=descending,
             revision=revision,
+            level="stale" if stale else "linearizable",
             timeout=timeout,
         )
-    listed = Listed(found.revision, found.count, found.more, [shown(one) for one in found])
+    listed = Listed(
+        found.revision,
+        found.count,
+        found.more,
+        [shown(one) for one in found],
+        found.lag_s if stale else msgspec.UNSET,
+    )
     emit(listed, form, lambda: _table(listed))
 
 
 def _table(listed: Listed) -> Table:
     more = f" of {listed.count:,}" if listed.more else ""
+    age = "" if isinstance(listed.lag_s, msgspec.UnsetType) else f", {_age(listed.lag_s)}"
     table = Table(
-        caption=f"{len(listed.entries):,}{more} keys at revision {listed.revision:,}",
+        caption=f"{len(listed.entries):,}{more} keys at revision {listed.revision:,}{age}",
         caption_justify="left",
     )
     table.add_column("key")
@@ -235,6 +278,7 @@ def cas(
         succeeded = cluster.kv().compare_and_swap(
             key, expect=expected, value=content, timeout=timeout
         )
-    what = f"{key} is set" if succeeded else f"{key} holds another value; nothing was changed"
-    emit(Swapped(key, succeeded), form, lambda: what)
+    unexpected = "is not absent" if expected is None else "is absent or holds another value"
+    what = "is set" if succeeded else f"{unexpected}; nothing was changed"
+    emit(Swapped(key, succeeded), form, lambda: f"{key} {what}")
     return 0 if succeeded else 1

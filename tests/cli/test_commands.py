@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -54,10 +55,56 @@ def test_an_absent_key_is_exit_code_one(running: Sandbox) -> None:
     assert running.json("kv", "get", "nothing", code=1) == {"key": "nothing", "found": False}
 
 
+def test_a_stale_read_tells_its_age(running: Sandbox) -> None:
+    running.json("kv", "put", "stale/1", "one")
+    got = running.json("kv", "get", "stale/1", "--stale")
+    assert (got["value"], got["version"]) == ("one", 1)
+    assert 0 <= got["lag_s"] < 60
+    shown = running.run("kv", "get", "stale/1", "--stale")
+    assert shown.stdout == b"one"
+    assert re.fullmatch(rb"at most \d+\.\d{3} s old\n", shown.stderr)
+    listed = running.json("kv", "range", "stale/", "--stale")
+    assert [one["key"] for one in listed["entries"]] == ["stale/1"]
+    assert 0 <= listed["lag_s"] < 60
+    assert b" s old" in running.run("kv", "range", "stale/", "--stale").stdout
+
+
+def test_a_stale_read_of_an_absent_key_tells_its_age(running: Sandbox) -> None:
+    running.json("kv", "put", "stale/10", "ten")
+    absent = running.json("kv", "get", "stale/", "--stale", code=1)
+    assert (absent["key"], absent["found"]) == ("stale/", False)
+    assert 0 <= absent["lag_s"] < 60
+
+
+def test_a_fresh_read_tells_no_age(running: Sandbox) -> None:
+    running.json("kv", "put", "fresh", "one")
+    assert "lag_s" not in running.json("kv", "get", "fresh")
+    assert "lag_s" not in running.json("kv", "range", "fresh")
+
+
 def test_compare_and_swap(running: Sandbox) -> None:
     swap = ("kv", "cas", "swapped", "v1", "--expect-absent")
     assert running.json(*swap)["succeeded"] is True
     assert running.json(*swap, code=1)["succeeded"] is False
+
+
+@pytest.mark.parametrize(
+    ("key", "expected", "says"),
+    [
+        ("cas/absent", ("--expect", "v0"), "is absent or holds another value"),
+        ("cas/there", ("--expect", "v0"), "is absent or holds another value"),
+        ("cas/there", ("--expect-absent",), "is not absent"),
+    ],
+)
+def test_a_swap_that_fails_says_what_may_be_the_reason(
+    running: Sandbox, key: str, expected: tuple[str, ...], says: str
+) -> None:
+    running.json("kv", "put", "cas/there", "v1")
+    swap = ("kv", "cas", key, "v2", *expected)
+    done = running.run(*swap)
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert done.stdout.decode() == f"{key} {says}; nothing was changed\n"
+    assert running.json(*swap, code=1) == {"key": key, "succeeded": False}
 
 
 def test_range_and_delete(running: Sandbox) -> None:
