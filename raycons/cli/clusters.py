@@ -18,7 +18,7 @@ from rich.text import Text
 
 from raycons.cli import localray
 from raycons.cli.output import Format, emit, format_option, note, stdout
-from raycons.cli.session import connected, name_option, naming_the_remedy, prepare
+from raycons.cli.session import connected, name_option, prepare
 from raycons.errors import ClusterNotFound
 
 if TYPE_CHECKING:
@@ -131,8 +131,7 @@ def down(name: str, destroy: bool, path: str | None, yes: bool, form: Format) ->
         click.confirm(f"Remove all data of cluster {name!r}?", abort=True, err=True)
     prepare()
     try:
-        with naming_the_remedy():
-            raycons.stop(name, destroy=destroy, path=path)
+        raycons.stop(name, destroy=destroy, path=path)
     except ClusterNotFound:
         if _end_unused_ray():
             note("no cluster is left: the Ray that `raycons up` started has ended")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 
 import click
@@ -88,7 +89,7 @@ def run(arguments: list[str] | None = None) -> int:
 def explain(error: BaseException) -> str:
     """One line that says what went wrong, and what to do next where the error does not say so."""
     if isinstance(error, RayconsError):
-        message = " ".join(str(error).split())
+        message = as_commands(" ".join(str(error).split()))
         return message or type(error).__name__
     if isinstance(error, ExceptionGroup):
         return explain(error.exceptions[0])
@@ -96,6 +97,26 @@ def explain(error: BaseException) -> str:
         f"unexpected {type(error).__name__}: {' '.join(str(error).split())} "
         f"(set {DEBUG_VARIABLE}=1 for the traceback)"
     )
+
+
+# What errors advise to call, and the command that does it.
+_ADVICE = (
+    (r"call ray\.init\(address=\.\.\.\), or raycons\.start\(\.\.\.\)", "run `raycons up`"),
+    (r"raycons\.start\('([^']*)'\)", r"`raycons up --name \1`"),
+    (r"(?:raycons\.)?\bstop\('([^']*)', destroy=True\)", r"`raycons down --name \1 --destroy`"),
+    (r"\bstart\(path=\.\.\.\)", "`raycons up --path ...`"),
+)
+
+
+def as_commands(message: str) -> str:
+    """A message of the API whose advice can be followed at a terminal.
+
+    >>> as_commands("no cluster 'a' runs; raycons.start('a') creates it")
+    "no cluster 'a' runs; `raycons up --name a` creates it"
+    """
+    for call, command in _ADVICE:
+        message = re.sub(call, command, message)
+    return message
 
 
 if __name__ == "__main__":

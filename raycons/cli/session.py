@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from raycons.cli import localray
-from raycons.errors import ClusterNotFound
 
 if TYPE_CHECKING:
     from raycons.cluster.blocking import Cluster
@@ -41,25 +40,8 @@ def connected(name: str) -> Iterator[Cluster]:
     import raycons
 
     prepare()
-    with naming_the_remedy():
-        cluster = raycons.connect(name)
+    cluster = raycons.connect(name)
     try:
         yield cluster
     finally:
         cluster.close()
-
-
-@contextlib.contextmanager
-def naming_the_remedy() -> Iterator[None]:
-    """Where no Ray runs, say which command starts one, not which function."""
-    try:
-        yield
-    except ClusterNotFound as error:
-        import ray
-
-        if ray.is_initialized():
-            raise
-        raise ClusterNotFound(
-            "no Ray runs on this machine; `raycons up` starts one with a cluster, or name a "
-            "running one in RAY_ADDRESS"
-        ) from error

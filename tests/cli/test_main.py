@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
+from types import ModuleType
 
 import click
 import pytest
 
 from raycons.cli import main
-from raycons.errors import BadArgument, NoSuchMember, Unavailable
+from raycons.cluster import connection, handle, lifecycle, opening, rays
+from raycons.errors import BadArgument, ClusterNotFound, NoSuchMember, Unavailable
+from raycons.store import host
 
 
 @pytest.fixture
@@ -56,6 +60,27 @@ def test_an_error_is_one_line_and_a_code(
     assert main.run(["status"]) == code
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", line)
+
+
+# What the API says, with the line of code that says it.
+ADVICE = [
+    (lifecycle, "raycons.start({name!r}) creates it", "`raycons up --name prod` creates it"),
+    (handle, "raycons.start({self.name!r}) makes one", "`raycons up --name prod` makes one"),
+    (connection, "raycons.start({name!r})", "`raycons up --name prod`"),
+    (opening, "stop({name!r}, destroy=True)", "`raycons down --name prod --destroy`"),
+    (host, "start(path=...)", "`raycons up --path ...`"),
+    (rays, "ray.init(address=...), or raycons.start(...)", "`raycons up`"),
+]
+
+
+@pytest.mark.parametrize(("module", "says", "command"), ADVICE)
+def test_advice_names_the_command(module: ModuleType, says: str, command: str) -> None:
+    assert says in inspect.getsource(module)  # else this test is about what nobody says
+    message = says.replace("{name!r}", "'prod'").replace("{self.name!r}", "'prod'")
+    told = main.explain(ClusterNotFound(f"set RAY_ADDRESS, or call {message} again"))
+    assert command in told
+    assert "start(" not in told
+    assert "stop(" not in told
 
 
 def test_debugging_shows_the_traceback(
