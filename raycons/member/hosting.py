@@ -229,6 +229,7 @@ class Hosting:
         bounds = KeyValueSettings(
             max_key_bytes=self.spec.member.max_key_bytes,
             max_value_bytes=self.spec.member.max_value_bytes,
+            max_queries_bytes=self.spec.member.max_frame_bytes // 2,
         )
         return Sessions(KeyValueMachine(state, bounds), state)
 

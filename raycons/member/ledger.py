@@ -133,6 +133,8 @@ class Ledger:
 
     def _cut_log(self, needed_after: Index) -> Index | None:
         """Cut a log that is too long, where the state holds it durably."""
+        if self.log.base.index > self._state_durable:
+            return None  # an event of this turn replaced log and state; `install` is about to come
         cut = self._size.cut(self._state_durable, needed_after)
         if cut is None:
             return None

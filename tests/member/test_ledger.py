@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raycons.config import MemberSettings
 from raycons.consensus.configuration import Configuration, Peer, Role
-from raycons.consensus.contract import Entry, Persist
+from raycons.consensus.contract import Entry, EntryId, Persist
 from raycons.machines.contract import Table
 from raycons.member.layout import bootstrap, restore
 from raycons.member.ledger import Ledger
@@ -80,3 +80,15 @@ def test_the_log_keeps_about_half_of_its_limit() -> None:
         book.durable(index, ALL)
         assert book.log_bytes < 5000
     assert book.log_bytes > 1500
+
+
+def test_a_log_that_a_snapshot_replaces_is_not_cut() -> None:
+    """The replica has taken the last piece; the order to install it comes with the next drain."""
+    book = ledger(limit_bytes=500)
+    for index in range(1, 9):
+        log_and_apply(book, index, index)
+    assert book.write_out()
+    log_and_apply(book, 9, 9)
+    book.log.reset(EntryId(50, 2), 0)
+    assert book.durable(9, ALL) is None
+    assert book.log.base == (50, 2)
