@@ -45,6 +45,16 @@ class Sandbox:
             check=False,
         )
 
+    def begin(self, *arguments: str, stdout: int) -> subprocess.Popen[bytes]:
+        """`raycons ARGUMENTS` while it runs, on a screen that is wide enough for its tables."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "raycons.cli", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            env=self.environment | {"TERM": "xterm", "COLUMNS": "200"},
+        )
+
     def json(self, *arguments: str, code: int = 0) -> Any:
         """What `raycons ARGUMENTS --format json` writes to stdout, which must be JSON alone."""
         done = self.run(*arguments, "--format", "json")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
+import pty
 import re
+import signal
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from raycons.cli import localray
-from tests.cli.sandbox import Sandbox
+from tests.cli.sandbox import TIMEOUT_S, Sandbox
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +134,21 @@ def test_what_looks_like_markup_is_shown_as_it_is(running: Sandbox, text: str) -
     assert running.json("kv", "delete", text)["deleted"] == 1
 
 
+def test_members_come_lead_and_go(running: Sandbox) -> None:
+    added = running.json("members", "add")
+    new = added["added"]
+    assert added["voters"] == [1, 2, 3, new]
+    assert running.json("members", "transfer", str(new))["leader"] == new
+    assert running.json("members", "transfer", "1") == {
+        "voters": [1, 2, 3, new],
+        "leader": 1,
+        "added": None,
+        "removed": None,
+    }
+    removed = running.json("members", "remove", str(new))
+    assert (removed["removed"], removed["voters"]) == (new, [1, 2, 3])
+
+
 def test_leadership_moves_where_it_is_sent(running: Sandbox) -> None:
     status = running.json("status")
     target = next(id for id in status["voters"] if id != status["leader"])
@@ -147,6 +167,7 @@ def test_an_unknown_cluster_is_named(running: Sandbox) -> None:
     assert done.returncode == 1
     assert b"'elsewhere'" in done.stderr
     assert b"'default'" in done.stderr  # the one that does run
+    assert b"`raycons up --name elsewhere`" in done.stderr
 
 
 def test_down_of_an_unknown_cluster_leaves_the_ray_of_the_others(running: Sandbox) -> None:
@@ -160,6 +181,34 @@ def test_the_table_names_every_replica(running: Sandbox) -> None:
     shown = running.run("status").stdout.decode()
     assert "leader" in shown
     assert shown.count("serving") == 3
+
+
+def test_watching_draws_anew_until_it_is_interrupted(running: Sandbox) -> None:
+    ours, terminal = pty.openpty()
+    watching = running.begin("status", "--watch", stdout=terminal)
+    os.close(terminal)
+    drawn = b""
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        while drawn.count(b": leader replica ") < 3:
+            drawn += screen.read(1 << 16)
+        watching.send_signal(signal.SIGINT)
+        _, said = watching.communicate(timeout=TIMEOUT_S)
+        with contextlib.suppress(OSError):  # the terminal's end, once all is read
+            while True:
+                drawn += screen.read(1 << 16)
+    assert (watching.returncode, said.strip()) == (130, b"raycons: interrupted")
+    assert drawn.rstrip().endswith(b"\x1b[?25h")  # the cursor is shown again
+
+
+def test_watching_as_json_gives_a_line_each_time(running: Sandbox) -> None:
+    watching = running.begin("status", "--watch", "--format", "json", stdout=subprocess.PIPE)
+    assert watching.stdout is not None
+    for _ in range(3):
+        assert json.loads(watching.stdout.readline())["voters"] == [1, 2, 3]
+    watching.send_signal(signal.SIGINT)
+    rest, said = watching.communicate(timeout=TIMEOUT_S)
+    assert (watching.returncode, said.strip()) == (130, b"raycons: interrupted")
+    assert all(json.loads(line) for line in rest.splitlines())
 
 
 def test_a_bench_on_the_running_cluster_gives_the_promised_figures(running: Sandbox) -> None:

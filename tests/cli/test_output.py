@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections.abc import Callable
+
 import pytest
 from rich.console import Console
 
+from raycons.bench import arena
+from raycons.bench.demo import story
 from raycons.bench.demo.ledger import Proof
 from raycons.bench.demo.story import DemoReport
 from raycons.bench.failover import Milliseconds
-from raycons.cli import clusters, demo, output
+from raycons.cli import clusters, demo, main, output
 from raycons.cluster.status import ClusterStatus, ReplicaStatus
 
 LOOKS_LIKE_MARKUP = ["[/a]", "[bold]m[/bold]", ":heart:", "[link=x]y[/link]"]
@@ -79,3 +85,18 @@ def test_a_proof_is_not_read_as_markup(capsys: pytest.CaptureFixture[str]) -> No
     assert "[/claim]" in shown
     assert "[/detail]" in shown
     assert "Verdict: a proof fails (1 s)" in shown
+
+
+@pytest.mark.parametrize(("holds", "code"), [(True, 0), (False, 1)])
+def test_a_demo_whose_proof_fails_is_exit_code_one(
+    holds: bool, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def told(progress: Callable[[str], None]) -> DemoReport:
+        progress("telling")
+        return demo_report(holds=holds)
+
+    monkeypatch.setattr(demo, "prepare", lambda: None)
+    monkeypatch.setattr(arena, "private_ray", contextlib.nullcontext)
+    monkeypatch.setattr(story, "tell", told)
+    assert main.run(["demo", "--format", "json"]) == code
+    assert json.loads(capsys.readouterr().out)["verdict"] is holds
