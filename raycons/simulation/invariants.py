@@ -36,7 +36,7 @@ from raycons.consensus.contract import (
     Term,
 )
 from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.raft.messages import Appended, SnapshotReply, VoteReply
+from raycons.consensus.raft.messages import Appended, SnapshotChunk, SnapshotReply, VoteReply
 from raycons.consensus.raft.replica import RaftReplica
 from raycons.simulation.mirror import Mirror, decode_configuration
 from raycons.simulation.world import Violation
@@ -56,6 +56,7 @@ class Invariants:
         self._time_us = 0  # replicated time, as far as it is committed
         self._leaders: dict[Term, ReplicaId] = {}
         self._votes: dict[tuple[ReplicaId, Term], ReplicaId] = {}
+        self._snapshots: dict[int, Index] = {}  # the last entry of each that was streamed
         self._terms: dict[ReplicaId, Term] = {}
         self._commit: dict[ReplicaId, Index] = {}
         self._answers: dict[tuple[str, Index], tuple[bytes, bytes]] = {}
@@ -267,12 +268,14 @@ class Invariants:
                     "acknowledged-is-durable",
                     f"replica {id} answers in term {message.term}, but {durable} is on its disk",
                 )
+        elif isinstance(message, SnapshotChunk):
+            self._snapshots[message.snapshot] = message.meta.last[0]
         elif isinstance(message, SnapshotReply) and message.installed:
-            if mirror.durable_last < mirror.base.index:
+            last = self._snapshots[message.snapshot]
+            if mirror.durable_last < last:
                 raise Violation(
                     "acknowledged-is-durable",
-                    f"replica {id} acknowledges a snapshot of {mirror.base} "
-                    "that is not on its disk",
+                    f"replica {id} acknowledges a snapshot up to {last} that is not on its disk",
                 )
 
     # --- commits ----------------------------------------------------------------------------------
