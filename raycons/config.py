@@ -14,6 +14,7 @@ class RaftSettings(msgspec.Struct, frozen=True):
     election_timeout_s: float = 0.2  # followers wait between this and twice this
     heartbeat_interval_s: float = 0.05
     reconnect_stagger_s: float = 0.004  # between followers that ask at once after a lost connection
+    disk_stall_s: float = 1.0  # a leader whose disk is silent for longer gives up
     max_inflight_messages: int = 8  # unacknowledged Appends to one follower
     max_inflight_bytes: int = 8 * MIB
     max_append_bytes: int = 1 * MIB  # entries in one Append; at least one entry always goes

@@ -414,7 +414,9 @@ def test_a_leader_whose_disk_stalls_steps_down() -> None:
     world, leader = elected()
     world.nodes[leader].disk_stalled = True
     world.submit(leader, b"a")
-    world.run(1.0)
+    world.run(0.9)
+    assert world.leader() == leader
+    world.run(0.7)
     assert world.leader() != leader
     reasons = [f["reason"] for n, f in world.nodes[leader].events if n == "role-changed"]
     assert "our disk does not answer" in reasons

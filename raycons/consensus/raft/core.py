@@ -139,8 +139,12 @@ class Core:
         return now < self.promised_until
 
     def disk_stalled(self, now: float) -> bool:
-        """Whether a write has waited for the disk longer than an election takes."""
-        return bool(self.writes) and now - self.writes[0][2] > self.settings.election_timeout_s
+        """Whether a write has waited for the disk so long that others should lead.
+
+        Longer than an election timeout: commits go on over the followers' disks meanwhile, and a
+        hiccup of a disk is over before an election would be.
+        """
+        return bool(self.writes) and now - self.writes[0][2] > self.settings.disk_stall_s
 
     def peers(self) -> list[ReplicaId]:
         """Everyone else who receives the log, in a fixed order."""
