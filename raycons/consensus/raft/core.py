@@ -138,13 +138,9 @@ class Core:
         """Whether a lease promise forbids us to vote or to campaign."""
         return now < self.promised_until
 
-    def disk_stalled(self, now: float) -> bool:
-        """Whether a write has waited for the disk so long that others should lead.
-
-        Longer than an election timeout: commits go on over the followers' disks meanwhile, and a
-        hiccup of a disk is over before an election would be.
-        """
-        return bool(self.writes) and now - self.writes[0][2] > self.settings.disk_stall_s
+    def disk_silent(self, now: float, for_s: float) -> bool:
+        """Whether a write has waited for the disk for longer than `for_s`."""
+        return bool(self.writes) and now - self.writes[0][2] > for_s
 
     def peers(self) -> list[ReplicaId]:
         """Everyone else who receives the log, in a fixed order."""

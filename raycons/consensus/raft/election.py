@@ -44,7 +44,7 @@ class Election(Core):
             self.may_be_needed()
             and not self.retired
             and not self.bound(now)
-            and not self.disk_stalled(now)
+            and not self.disk_silent(now, self.settings.election_timeout_s)
         )
 
     def may_be_needed(self) -> bool:
@@ -109,7 +109,7 @@ class Election(Core):
         """The leader hands over to us: campaign without asking first."""
         if message.term != self.term or self.role == "leader" or self.retired:
             return
-        if self.may_be_needed() and not self.disk_stalled(now):
+        if self.may_be_needed() and not self.disk_silent(now, self.settings.election_timeout_s):
             self.campaign(now, release=True)
 
     # --- answering --------------------------------------------------------------------------------

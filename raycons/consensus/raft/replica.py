@@ -101,7 +101,8 @@ class RaftReplica(Changes):
     def tick(self, now: float) -> None:
         """A deadline came due, or may have."""
         if self.role == "leader":
-            if self.disk_stalled(now):
+            # Commits go on over the followers' disks, so a hiccup is worth no election.
+            if self.disk_silent(now, self.settings.disk_stall_s):
                 self.become_follower(0, now, "our disk does not answer")
             elif now >= self.heartbeat_due:
                 if self.quorum_is_silent(now):
