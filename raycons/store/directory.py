@@ -59,7 +59,7 @@ __all__ = [
     "replica_path",
 ]
 
-FORMAT = 1  # of the directory and of every key and value in it
+FORMAT = 2  # of the directory and of every key and value in it
 IDENTITY, LOCK, DATABASE = "identity.json", "lock", "db"
 # So many openings can lie between two meetings of peers, and they still tell the store from a copy.
 REMEMBERED_OPENINGS = 64

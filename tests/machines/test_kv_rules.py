@@ -7,8 +7,9 @@ import random
 import msgspec
 import pytest
 
+from raycons.errors import StoreCorrupt
 from raycons.machines.contract import Command, Table
-from raycons.machines.kv import KeyValueMachine, KeyValueSettings
+from raycons.machines.kv import KeyValueMachine, KeyValueSettings, undo
 from raycons.machines.kv.commands import (
     Compact,
     CompactDone,
@@ -375,8 +376,73 @@ def test_compaction_refuses_older_reads_at_once(store: Store) -> None:
     assert refused(beyond, Failure.FUTURE_REVISION, 3)
 
 
+def test_what_a_command_overwrites_is_one_page(store: Store) -> None:
+    store.do(*[Put(b"a", b"%d" % i) for i in range(8)], Put(b"b", b""))
+    assert store.history() == 1
+    store.do(Put(b"b", b""))
+    assert store.history() == 2
+
+
+def test_a_deletion_keeps_the_record_under_its_key(store: Store) -> None:
+    store.do(Put(b"a", b"1"), Put(b"b", b"1"), Delete(b"", b""))
+    assert store.history() == 3  # two records, and the page that names them
+
+
+def test_a_page_is_divided_where_it_grows_too_large(store: Store) -> None:
+    store.do(*[Put(b"a", b"") for _ in range(1 + undo.PAGE_ITEMS + 1)])
+    assert store.history() == 2
+    large = Store(KeyValueSettings())
+    large.do(*[Put(b"a", bytes(undo.PAGE_BYTES)) for _ in range(4)])
+    assert large.history() == 3
+
+
+@pytest.mark.parametrize("revision", range(1, 100, 7))
+def test_the_past_is_read_over_many_pages(store: Store, revision: int) -> None:
+    for number in range(1, 100):
+        store.do(Put(b"k%d" % (number % 3), b"%d" % number))
+    (done,) = store.ask(Range(b"", b"", revision=revision))
+    assert isinstance(done, RangeDone)
+    expected = {b"k%d" % (n % 3): n for n in range(1, revision + 1)}
+    assert {pair.key: pair.mod_revision for pair in done.pairs} == expected
+    assert all(pair.value == b"%d" % pair.mod_revision for pair in done.pairs)
+
+
+def test_one_revision_may_span_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(undo, "PAGE_ITEMS", 2)
+    store = Store(KeyValueSettings())
+    puts = [Put(b"%d" % i, b"old") for i in range(7)]
+    store.do(*puts)
+    store.do(Txn((), tuple(Put(put.key, b"new") for put in puts), ()))
+    assert store.history() == 4
+    (done,) = store.ask(Range(b"", b"", revision=7))
+    assert isinstance(done, RangeDone)
+    assert [pair.value for pair in done.pairs] == [b"old"] * 7
+
+
+def test_a_range_of_the_past_takes_records_in_parts() -> None:
+    keys = [b"%03d" % i for i in range(100)]
+    store = Store(KeyValueSettings(max_range_bytes=10**6))
+    store.do(*[Put(key, b"old") for key in keys])
+    store.do(*[Put(key, b"new") for key in keys], Delete(b"050", b"060"))
+    for descending in (False, True):
+        (done,) = store.ask(Range(b"", b"", revision=100, descending=descending))
+        assert isinstance(done, RangeDone)
+        assert [pair.key for pair in done.pairs] == sorted(keys, reverse=descending)
+        assert {pair.value for pair in done.pairs} == {b"old"}
+        (some,) = store.ask(Range(b"", b"", revision=100, descending=descending, limit=33))
+        assert some == RangeDone(201, done.pairs[:33], 100, True)
+
+
+def test_a_gap_in_the_history_is_told(store: Store) -> None:
+    store.do(Put(b"a", b"1"), Put(b"a", b"2"))
+    store.state.tables[Table.HISTORY].clear()
+    with pytest.raises(StoreCorrupt, match=r"the history lacks what the key b'a' held before re"):
+        store.ask(Range(b"a", revision=1))
+
+
 def test_sweeps_delete_the_dead_a_few_at_a_time(store: Store) -> None:
-    store.do(*[Put(b"a", b"%d" % i) for i in range(8)])
+    for number in range(8):
+        store.do(Put(b"a", b"%d" % number))
     assert store.history() == 7
     assert store.do(Compact(6)) == (CompactDone(8, 6),)
     assert store.do(Sweep(3)) == (SweepDone(3, False),)
@@ -387,11 +453,24 @@ def test_sweeps_delete_the_dead_a_few_at_a_time(store: Store) -> None:
     assert store.machine.due(0) is None
 
 
+def test_a_page_is_swept_when_all_of_it_is_dead(store: Store) -> None:
+    store.do(Put(b"a", b"1"), Put(b"a", b"2"), Delete(b"a"), Put(b"a", b"3"), Put(b"a", b"4"))
+    store.do(Compact(4))
+    store.run_what_is_due()
+    assert store.history() == 2  # the page, and what it names
+    store.do(Compact(5))
+    store.run_what_is_due()
+    assert store.history() == 0
+
+
 def test_a_restarted_replica_sweeps_the_same_records() -> None:
     steady, restarted = Store(), Store()
     for store in (steady, restarted):
-        store.do(*[Put(b"b", b"%d" % i) for i in range(8)], Compact(7))
-        store.do(*[Put(b"a", b"%d" % i) for i in range(4)])  # living history, which comes first
+        for number in range(8):
+            store.do(Put(b"b", b"%d" % number))
+        store.do(Compact(7))
+        for number in range(4):
+            store.do(Put(b"a", b"%d" % number))
     for _ in range(5):
         restarted.restart()
         assert steady.do(Sweep(2)) == restarted.do(Sweep(2))
@@ -399,16 +478,19 @@ def test_a_restarted_replica_sweeps_the_same_records() -> None:
     assert steady.machine.due(0) is restarted.machine.due(0) is None
 
 
-def test_a_compaction_during_a_pass_makes_another_follow(store: Store) -> None:
-    store.do(*[Put(b"a", b"%d" % i) for i in range(8)])
-    store.do(Compact(2), Sweep(3), Compact(8))
+def test_a_compaction_between_sweeps_takes_them_further(store: Store) -> None:
+    for number in range(8):
+        store.do(Put(b"a", b"%d" % number))
+    store.do(Compact(4), Sweep(2), Compact(8))
     store.run_what_is_due()
     assert store.history() == 0
 
 
 def test_nothing_is_due_again_once_swept(store: Store) -> None:
     assert store.run_what_is_due() == 0
-    store.do(*[Put(b"a", b"%d" % i) for i in range(8)], Compact(8))
+    for number in range(8):
+        store.do(Put(b"a", b"%d" % number))
+    store.do(Compact(8))
     assert store.run_what_is_due() == 4  # 7 records, two a sweep
     store.do(Put(b"a", b"x"))
     assert store.run_what_is_due() == 0
@@ -416,7 +498,8 @@ def test_nothing_is_due_again_once_swept(store: Store) -> None:
 
 def test_old_revisions_are_compacted_by_themselves() -> None:
     store = Store(KeyValueSettings(keep_revisions=10, sweep_records=4))
-    store.do(*[Put(b"a", b"") for _ in range(20)])
+    for _ in range(20):
+        store.do(Put(b"a", b""))
     assert store.machine.due(0) is None
     store.do(Put(b"a", b""))
     assert store.run_what_is_due() > 1
@@ -426,7 +509,9 @@ def test_old_revisions_are_compacted_by_themselves() -> None:
 
 
 def test_dead_records_are_not_live_before_they_are_swept(store: Store) -> None:
-    store.do(*[Put(b"a", b"%d" % i) for i in range(4)], Compact(3))
+    for number in range(4):
+        store.do(Put(b"a", b"%d" % number))
+    store.do(Compact(3))
     before = live_rows(store.state, store.machine)
     assert len(before) == len(rows(store.state)) - 2
     store.run_what_is_due()

@@ -164,13 +164,14 @@ def test_a_refused_opening_leaves_no_lock(tmp_path: Path) -> None:
 
 def test_another_format_is_told_with_the_way_out(tmp_path: Path) -> None:
     create(tmp_path)
-    # A later format may have other fields altogether.
-    (tmp_path / "prod" / "replica-1" / "identity.json").write_text('{"format": 2, "who": 7}')
-    with pytest.raises(StoreFormatMismatch, match="has format 2, this raycons reads format 1; run"):
+    # Another format may have other fields altogether.
+    (tmp_path / "prod" / "replica-1" / "identity.json").write_text('{"format": 1, "who": 7}')
+    said = f"has format 1, this raycons reads format {directory.FORMAT}; run"
+    with pytest.raises(StoreFormatMismatch, match=said):
         directory.open(tmp_path, "prod", 1)
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"format": 1}', "[]", '{"format": "1"}', "\xff"])
+@pytest.mark.parametrize("content", ["", "{", '{"format": 2}', "[]", '{"format": "1"}', "\xff"])
 def test_an_unreadable_identity_is_corrupt_and_the_file_named(tmp_path: Path, content: str) -> None:
     create(tmp_path)
     file = tmp_path / "prod" / "replica-1" / "identity.json"

@@ -100,7 +100,7 @@ class Compact(_Wire, tag=6, frozen=True):
 
 
 class Sweep(_Wire, tag=7, frozen=True):
-    """Look at the next `records` superseded values and delete those that a compaction made dead.
+    """Delete about `records` superseded values that a compaction made dead.
 
     Proposed by the leader, never needed for correctness: reads refuse compacted revisions at once.
     """

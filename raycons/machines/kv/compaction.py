@@ -1,11 +1,10 @@
 """Compaction: forgetting old revisions, at once for readers, and bit by bit on disk.
 
 A compaction is one logged command that only raises the bound below which reads are refused. From
-then on a superseded record is dead if it ended at or before that bound. Deleting the dead is the
-work of sweeps: logged commands that each look at a bounded number of records and move a cursor in
-the state. One pass over the history deletes what was dead when the pass began; a compaction during
-a pass makes another pass follow. Dead records do not belong to the logical state: states that are
-compared agree wherever their sweeps are.
+then on a deleted record is dead if it was deleted at or before that bound, and a page of what was
+overwritten if all of it was. Deleting the dead is the work of sweeps: logged commands that each go
+through some pages, from the oldest on, and move a cursor in the state. Dead records do not belong
+to the logical state: states that are compared agree wherever their sweeps are.
 """
 
 from __future__ import annotations
@@ -21,9 +20,10 @@ from raycons.machines.kv.commands import (
     Sweep,
     SweepDone,
 )
-from raycons.machines.kv.keys import AFTER_PAIRS, PAIR, SWEEP
-from raycons.machines.kv.records import unpack_revision
+from raycons.machines.kv.keys import PAGE, SWEEP, deleted_prefix, page_key
+from raycons.machines.kv.records import REVISION_BYTES, pack_revision, unpack_revision
 from raycons.machines.kv.settings import KeyValueSettings, invalid
+from raycons.machines.kv.undo import items_of
 from raycons.machines.kv.versions import Versions
 
 # Bounds the work of one entry whatever a client asks for. Part of the log's format.
@@ -33,11 +33,8 @@ _MOST_RECORDS_A_SWEEP = 4096
 class _Progress(msgspec.Struct, frozen=True, array_like=True):
     """How far sweeping has come."""
 
-    swept: int = 0  # nothing that ended at or before this is left
-    goal: int = (
-        0  # what the pass under way will raise `swept` to; equal to it: no pass is under way
-    )
-    cursor: bytes = PAIR  # the pass goes on at this key of the history
+    swept: int = 0  # nothing that was dead when this was the bound is left
+    cursor: bytes = PAGE  # the first page that is left, or would be
 
 
 class Compaction:
@@ -76,43 +73,43 @@ class Compaction:
         return CompactDone(versions.revision, versions.compacted)
 
     def sweep(self, command: Sweep) -> SweepDone | Failed:
-        """Look at some more records, and delete the dead ones."""
+        """Go through some more pages of what was overwritten, and delete the dead."""
         if command.records < 1:
             return invalid("a sweep looks at 1 record or more")
-        progress = self._progress
-        if progress.goal == progress.swept:  # no pass is under way
-            if progress.swept == self._versions.compacted:
-                return SweepDone(0, True)
-            progress = _Progress(progress.swept, self._versions.compacted, PAIR)
-
+        compacted = self._versions.compacted
+        if self._progress.swept == compacted:
+            return SweepDone(0, True)
         left = min(command.records, _MOST_RECORDS_A_SWEEP)
         dead: list[bytes] = []
-        cursor = AFTER_PAIRS
-        for history_key, record in self._state.scan(Table.HISTORY, progress.cursor, AFTER_PAIRS):
-            if not left:
-                cursor = history_key
+        deleted = 0
+        swept, cursor = compacted, page_key(compacted + 1)
+        for stored_key, page in self._state.scan(Table.HISTORY, self._progress.cursor, cursor):
+            (last,) = unpack_revision(page)
+            if last > compacted or deleted >= left:
+                cursor = stored_key
+                if last <= compacted:
+                    swept = self._progress.swept
                 break
-            left -= 1
-            (until,) = unpack_revision(record)
-            if until <= progress.goal:
-                dead.append(history_key)
-        for history_key in dead:
-            self._state.delete(Table.HISTORY, history_key)
-
-        if cursor == AFTER_PAIRS:
-            progress = _Progress(swept=progress.goal, goal=progress.goal)
-        else:
-            progress = _Progress(progress.swept, progress.goal, cursor)
-        self._progress = progress
-        self._state.put(Table.CURRENT, SWEEP, msgspec.msgpack.encode(progress))
-        return SweepDone(len(dead), progress.swept == self._versions.compacted)
+            items = items_of(page)
+            deleted += len(items)
+            dead.append(stored_key)
+            dead += [
+                deleted_prefix(key) + pack_revision(until)
+                for until, key, record in items
+                if record is None
+            ]
+        for stored_key in dead:
+            self._state.delete(Table.HISTORY, stored_key)
+        self._progress = _Progress(swept, cursor)
+        self._state.put(Table.CURRENT, SWEEP, msgspec.msgpack.encode(self._progress))
+        return SweepDone(deleted, swept == compacted)
 
     def due(self) -> Compact | Sweep | None:
         """What the leader should propose now."""
         if self._progress.swept < self._versions.compacted:
             return Sweep(self._settings.sweep_records)
         keep = self._settings.keep_revisions
-        # A pass reads the whole history: wait until half of it is dead, so that the reading pays.
+        # In large steps: each takes a command, and its sweeps find whole pages dead.
         if keep and self._versions.revision - self._versions.compacted > 2 * keep:
             return Compact(self._versions.revision - keep)
         return None
@@ -122,9 +119,12 @@ class Compaction:
         compacted = self._versions.compacted
 
         def live(table: Table, key: bytes, value: bytes) -> bool:
-            if table == Table.HISTORY:
-                (until,) = unpack_revision(value)
-                return bool(until > compacted)
-            return key != SWEEP
+            if table != Table.HISTORY:
+                return key != SWEEP
+            if key.startswith(PAGE):
+                (last,) = unpack_revision(value)
+                return bool(last > compacted)
+            (until,) = unpack_revision(key, len(key) - REVISION_BYTES)
+            return bool(until > compacted)
 
         return live

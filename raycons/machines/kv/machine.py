@@ -1,9 +1,9 @@
 """The key-value machine: etcd v3's data model over an ordered map of bytes.
 
 Each operation of a command that changes something raises the revision by one and writes at it. The
-present record of a key is in one table; what it replaced moves to another, with the revisions
-between which it counted, so that a read at an old revision is a merge of the two. `records` has the
-layout, `compaction` says how the old is forgotten.
+present record of a key is in one table; what it replaced goes into the other, the records that a
+command overwrote together in one page. A read at an old revision finds its way back through these
+(`undo`). `keys` and `records` have the layout, `compaction` says how the old is forgotten.
 """
 
 from __future__ import annotations

@@ -1,28 +1,41 @@
-"""Reading pairs: at present, and as they were at an older revision."""
+"""Reading pairs: at present, and as they were at an older revision.
+
+A read of the past begins with the records that it asks for or that came after them: those of
+present keys, and those of deleted ones. Each tells when its key was created, which decides whether
+the read sees the key at all; the undo log then leads from the record back to the one asked for.
+"""
 
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Iterator
-from operator import attrgetter
+from operator import itemgetter
 
 import msgspec
 
 from raycons.machines.contract import State, Table
 from raycons.machines.kv.commands import Failed, Failure, KeyValue, Range, RangeDone
-from raycons.machines.kv.keys import PAIR, current_bounds, history_bounds, history_prefix, user_key
+from raycons.machines.kv.keys import PAIR, current_bounds, deleted_bounds, deleted_prefix, user_key
 from raycons.machines.kv.records import (
     REVISION_BYTES,
     pack_revision,
-    present,
-    superseded,
+    pair,
     unpack_revision,
 )
-from raycons.machines.kv.settings import KeyValueSettings, invalid, refused_span
+from raycons.machines.kv.settings import KIB, KeyValueSettings, invalid, refused_span
 from raycons.machines.kv.versions import Versions
 
 # Beside its value a pair costs its key and its numbers; a range of tiny pairs is bounded too.
 _PAIR_OVERHEAD_BYTES = 32
+# Records that are led back together: few at first, for the range may end early, then more and more.
+_FIRST_TOGETHER = 16
+_MOST_TOGETHER = 1024
+_TOGETHER_BYTES = 512 * KIB
+_AFTER_REVISIONS = b"\xff" * (REVISION_BYTES + 1)
+
+_CURRENT = Table.CURRENT
+_HISTORY = Table.HISTORY
 
 
 def refused_range(versions: Versions, asked: Range) -> Failed | None:
@@ -49,78 +62,109 @@ def refused_range(versions: Versions, asked: Range) -> Failed | None:
 
 def read_range(versions: Versions, settings: KeyValueSettings, asked: Range, now: int) -> RangeDone:
     """The pairs of a range that `refused_range` lets pass; `now` is the revision to report."""
+    visible = _Counted(_visible(versions.state, asked))
+    if asked.count_only:
+        return RangeDone(now, (), visible.count_all(), False)
     pairs: list[KeyValue] = []
-    count = 0
     more = False
     room_bytes = settings.max_range_bytes
-    for pair in _visible(versions.state, asked):
-        if asked.count_only:
-            count += 1
-            continue
-        more = more or room_bytes <= 0 or len(pairs) == asked.limit > 0
-        if not more:
-            if asked.keys_only:
-                pair = msgspec.structs.replace(pair, value=None)
-            pairs.append(pair)
-            room_bytes -= len(pair.key) + len(pair.value or b"") + _PAIR_OVERHEAD_BYTES
-        elif asked.uncounted:
+    for found in _led_back(versions, visible, asked.revision):
+        more = room_bytes <= 0 or len(pairs) == asked.limit > 0
+        if more:
             break
-        count += 1
+        if asked.keys_only:
+            found = msgspec.structs.replace(found, value=None)
+        pairs.append(found)
+        room_bytes -= len(found.key) + len(found.value or b"") + _PAIR_OVERHEAD_BYTES
+    count = len(pairs) if asked.uncounted else visible.count_all()
     return RangeDone(now, tuple(pairs), count, more)
 
 
-def _visible(state: State, asked: Range) -> Iterator[KeyValue]:
-    """The pairs that the range means, in its order, limits aside."""
+class _Counted:
+    """Records, each a key and what it held, counted as they are taken."""
+
+    def __init__(self, records: Iterator[tuple[bytes, bytes]]) -> None:
+        self._records = records
+        self._taken = 0
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        for record in self._records:
+            self._taken += 1
+            yield record
+
+    def count_all(self) -> int:
+        """How many there are; takes the rest."""
+        deque(self, maxlen=0)
+        return self._taken
+
+
+def _led_back(versions: Versions, records: _Counted, revision: int) -> Iterator[KeyValue]:
+    """The pairs at `revision` (0: at present), from the records that `_visible` gives."""
+    if not revision:
+        yield from (pair(key, record) for key, record in records)
+        return
+    together: dict[bytes, bytes] = {}
+    most, size_bytes = _FIRST_TOGETHER, 0
+    for key, record in records:
+        together[key] = record
+        size_bytes += len(record)
+        if len(together) >= most or size_bytes >= _TOGETHER_BYTES:
+            for found, old in versions.undo.as_of(revision, together).items():
+                yield pair(found, old)
+            together.clear()
+            most, size_bytes = min(2 * most, _MOST_TOGETHER), 0
+    for found, old in versions.undo.as_of(revision, together).items():
+        yield pair(found, old)
+
+
+def _visible(state: State, asked: Range) -> Iterator[tuple[bytes, bytes]]:
+    """The keys that the range means, in its order, limits aside, each with a record.
+
+    For a read of the past that record is the one asked for, or a later one of the same life: from
+    the creation of a key to its deletion.
+    """
     key, end, revision = asked.key, asked.end, asked.revision
     if end is None:
-        pair = _pair_at(state, key, revision) if revision else _present_pair(state, key)
-        return iter(()) if pair is None else iter((pair,))
+        record = _lived_at(state, key, revision) if revision else state.get(_CURRENT, PAIR + key)
+        return iter(()) if record is None else iter(((key, record),))
     if end and end <= key:
         return iter(())
-    now = _present_pairs(state, key, end, asked.descending)
+    start, stop = current_bounds(key, end)
+    stored = state.scan(_CURRENT, start, stop, reverse=asked.descending)
+    present = ((stored_key[len(PAIR) :], record) for stored_key, record in stored)
     if not revision:
-        return now
-    # A key has at most one record visible at a revision, here or there: the merge meets no equals.
+        return present
+    # At a revision a key has one life at most: the merge meets no equals.
     return heapq.merge(
-        (pair for pair in now if pair.mod_revision <= revision),
-        _superseded_pairs(state, key, end, revision, asked.descending),
-        key=attrgetter("key"),
+        (row for row in present if _created(row[1]) <= revision),
+        _deleted_since(state, key, end, revision, asked.descending),
+        key=itemgetter(0),
         reverse=asked.descending,
     )
 
 
-def _present_pair(state: State, key: bytes) -> KeyValue | None:
-    record = state.get(Table.CURRENT, PAIR + key)
-    return None if record is None else present(key, record)
+def _created(record: bytes) -> int:
+    (create,) = unpack_revision(record, REVISION_BYTES)
+    return int(create)
 
 
-def _pair_at(state: State, key: bytes, revision: int) -> KeyValue | None:
-    """The pair of `key` as it was at `revision`."""
-    now = _present_pair(state, key)
-    if now is not None and now.mod_revision <= revision:
-        return now
-    # Only the last record written up to then can still have counted then.
-    prefix = history_prefix(key)
-    start, stop = prefix + pack_revision(0), prefix + pack_revision(revision + 1)
-    for history_key, record in state.scan(Table.HISTORY, start, stop, reverse=True):
-        (until,) = unpack_revision(record)
-        (mod,) = unpack_revision(history_key, len(prefix))
-        return superseded(key, mod, record) if revision < until else None
-    return None
+def _lived_at(state: State, key: bytes, revision: int) -> bytes | None:
+    """The last record of the life that `key` had at `revision`."""
+    record = state.get(_CURRENT, PAIR + key)
+    if record is None or _created(record) > revision:
+        # Only the life that ended first after then can have begun before.
+        prefix = deleted_prefix(key)
+        start, stop = prefix + pack_revision(revision + 1), prefix + _AFTER_REVISIONS
+        _, record = next(state.scan(_HISTORY, start, stop), (b"", None))
+    return record if record is not None and _created(record) <= revision else None
 
 
-def _present_pairs(state: State, key: bytes, end: bytes, descending: bool) -> Iterator[KeyValue]:
-    start, stop = current_bounds(key, end)
-    for stored_key, record in state.scan(Table.CURRENT, start, stop, reverse=descending):
-        yield present(stored_key[len(PAIR) :], record)
-
-
-def _superseded_pairs(
+def _deleted_since(
     state: State, key: bytes, end: bytes, revision: int, descending: bool
-) -> Iterator[KeyValue]:
-    start, stop = history_bounds(key, end)
-    for history_key, record in state.scan(Table.HISTORY, start, stop, reverse=descending):
-        (mod,) = unpack_revision(history_key, len(history_key) - REVISION_BYTES)
-        (until,) = unpack_revision(record)
-        if mod <= revision < until:
-            yield superseded(user_key(history_key), mod, record)
+) -> Iterator[tuple[bytes, bytes]]:
+    """The keys that lived at `revision` and were deleted after it, each with its last record."""
+    start, stop = deleted_bounds(key, end)
+    for deleted_key, record in state.scan(_HISTORY, start, stop, reverse=descending):
+        (until,) = unpack_revision(deleted_key, len(deleted_key) - REVISION_BYTES)
+        if _created(record) <= revision < until:
+            yield user_key(deleted_key), record

@@ -1,12 +1,10 @@
 """The bytes of a record: one value that a key has, or had.
 
-    present      mod (8) create (8) version (8) value         under the key
-    superseded   until (8) create (8) version (8) value       under the key and mod
+    mod (8) create (8) version (8) value
 
-A record counts from `mod`, the revision that wrote it, up to, not including, `until`, the revision
-that overwrote or deleted it. So a deletion needs no tombstone, and a read at revision R wants the
-one record with mod <= R < until. Both forms differ in the first field only, which makes superseding
-a record a matter of slicing. Numbers are big-endian, so that they sort as bytes.
+A record counts from `mod`, the revision that wrote it, up to, not including, the revision `until`
+that overwrote or deleted it. It never changes: superseding it only moves it, and what it is moved
+under tells `until`. Numbers are big-endian.
 """
 
 from __future__ import annotations
@@ -29,13 +27,7 @@ unpack_numbers = _NUMBERS.unpack_from  # record -> (mod, create, version)
 create_and_version = _CREATE_AND_VERSION.unpack_from  # (record, REVISION_BYTES)
 
 
-def present(key: bytes, record: bytes) -> KeyValue:
-    """The pair that a present record stands for."""
+def pair(key: bytes, record: bytes) -> KeyValue:
+    """What a record says about its key."""
     mod, create, version = unpack_numbers(record)
-    return KeyValue(key, record[HEADER_BYTES:], create, mod, version)
-
-
-def superseded(key: bytes, mod: int, record: bytes) -> KeyValue:
-    """The pair that a superseded record stood for."""
-    create, version = create_and_version(record, REVISION_BYTES)
     return KeyValue(key, record[HEADER_BYTES:], create, mod, version)

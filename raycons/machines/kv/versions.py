@@ -3,7 +3,8 @@
 Rules of this file
 - `revision` is that of the last change; writers pass the revision that they write at, and whoever
   orders them sets `revision` once they are done, so that a transaction is one revision.
-- A record moves to the history when it is superseded and is never changed there.
+- A record moves to the history when it is superseded, and never changes.
+- `save` ends every command.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from collections.abc import Iterable
 
 from raycons.machines.contract import State, Table
 from raycons.machines.kv.commands import KeyValue
-from raycons.machines.kv.keys import PAIR, REVISIONS, current_bounds, history_prefix
+from raycons.machines.kv.keys import PAIR, REVISIONS, current_bounds, deleted_prefix
 from raycons.machines.kv.records import (
     REVISION_BYTES,
     create_and_version,
     pack_numbers,
     pack_revision,
-    present,
+    pair,
 )
+from raycons.machines.kv.undo import UndoLog
 
 _COUNTERS = struct.Struct(">QQ")
 _CURRENT = Table.CURRENT  # an enum's member is dear to look up where hundreds of puts pass
@@ -30,13 +32,25 @@ _HISTORY = Table.HISTORY
 class Versions:
     """The pairs of a group at all revisions that can be read."""
 
-    __slots__ = ("_delete", "_get", "_put", "_stored", "compacted", "revision", "state")
+    __slots__ = (
+        "_delete",
+        "_get",
+        "_overwritten",
+        "_put",
+        "_stored",
+        "compacted",
+        "revision",
+        "state",
+        "undo",
+    )
 
     def __init__(self, state: State) -> None:
         self.state = state
         self._get = state.get
         self._put = state.put
         self._delete = state.delete
+        self.undo = UndoLog(state)
+        self._overwritten = self.undo.pending.append
         self.revision = 0
         self.compacted = 0  # the oldest revision that can be read
         self._stored = (0, 0)  # (revision, compacted) in the state
@@ -48,7 +62,9 @@ class Versions:
         self.revision, self.compacted = self._stored
 
     def save(self) -> None:
-        """Write the counters to the state, if they changed."""
+        """Write what the command overwrote, and the counters, if they changed."""
+        if self.undo.pending:
+            self.undo.save()
         counters = (self.revision, self.compacted)
         if counters != self._stored:
             self._put(_CURRENT, REVISIONS, _COUNTERS.pack(*counters))
@@ -57,7 +73,7 @@ class Versions:
     def get(self, key: bytes) -> KeyValue | None:
         """The present pair of `key`."""
         record = self._get(_CURRENT, PAIR + key)
-        return None if record is None else present(key, record)
+        return None if record is None else pair(key, record)
 
     def put(self, key: bytes, value: bytes, revision: int) -> None:
         """Set `key` to `value` at `revision`."""
@@ -66,11 +82,7 @@ class Versions:
         if old is None:
             header = pack_numbers(revision, revision, 1)
         else:
-            self._put(
-                _HISTORY,
-                history_prefix(key) + old[:REVISION_BYTES],
-                pack_revision(revision) + old[REVISION_BYTES:],
-            )
+            self._overwritten((revision, key, old))
             create, version = create_and_version(old, REVISION_BYTES)
             header = pack_numbers(revision, create, version + 1)
         self._put(_CURRENT, stored_key, header + value)
@@ -88,11 +100,9 @@ class Versions:
         until = pack_revision(revision)
         deleted = 0
         for stored_key, record in doomed:
-            self._put(
-                _HISTORY,
-                history_prefix(stored_key[len(PAIR) :]) + record[:REVISION_BYTES],
-                until + record[REVISION_BYTES:],
-            )
+            key = stored_key[len(PAIR) :]
+            self._put(_HISTORY, deleted_prefix(key) + until, record)
+            self._overwritten((revision, key, None))
             self._delete(_CURRENT, stored_key)
             deleted += 1
         return deleted
