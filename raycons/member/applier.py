@@ -97,7 +97,8 @@ class Applier:
             self.write_out_at = now + self._write_behind_s
 
     def write_out(self, now: float) -> None:
-        """Give one chunk to the store."""
+        """Give one chunk to the store; the answers of this turn leave before."""
+        self._ports.flush()
         self._ledger.write_out()
         if self._state.full_chunks:
             self.write_out_at = now
