@@ -229,7 +229,8 @@ class ClientCore:
             alone = results[0] if _is_failed(results) else outcome.unreadable(call)
             results = [alone] * len(call.operations)
         finish = self._gathering.finish
-        for pending, result in zip(call.operations, results, strict=True):
+        operations, call.operations = call.operations, []  # they name the call: no cycle is left
+        for pending, result in zip(operations, results, strict=True):
             finish(pending, result)
 
     def _fail(self, call: Call, error: Exception) -> None:
