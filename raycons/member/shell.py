@@ -33,7 +33,12 @@ log = logging.getLogger(__name__)
 
 GROUP = 0  # the one group that a member serves today
 LATE_S = 0.05  # a timer this late means that the loop was blocked, or the process paused
-TIMER_GRAIN_S = 0.0005  # loops round to milliseconds: rather half of one late than ticked in vain
+NEVER = float("inf")
+# Loops count in whole milliseconds, from one that began up to a millisecond ago, so a timer can
+# fire early and in vain. What is far off may as well be a little late; what is near may not.
+TIMER_GRAIN_S = 0.0005
+FAR_S = 0.02
+FAR_GRAIN_S = 0.0015
 
 
 class Shell:
@@ -72,7 +77,7 @@ class Shell:
         self._connected: set[PeerId] = set()
         self._last_contact: dict[PeerId, float] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._armed_for = float("inf")
+        self._armed_for = NEVER
         self._turn_scheduled = False
         self._known_configuration: object = None
         self._stopped = False
@@ -254,7 +259,10 @@ class Shell:
             self._fail(error)
             return
         deadline = max(now, self.engine.next_deadline())  # 0: there is more to do at once
-        if deadline < self._armed_for:
+        armed_for, heartbeat_s = self._armed_for, self._heartbeat_s
+        if deadline < armed_for or (
+            armed_for < now + 2 * heartbeat_s and deadline > armed_for + heartbeat_s
+        ):
             self._arm(deadline, now)
         if self.engine.configuration is not self._known_configuration:
             self._refresh_addresses()
@@ -262,11 +270,13 @@ class Shell:
 
     def _arm(self, deadline: float, now: float) -> None:
         # Deadlines mostly move away (each heartbeat moves the election's): an armed timer stays,
-        # and arms the next when it fires. That spares a timer per message.
+        # which spares a timer per message, until it would soon wake an idle follower in vain.
         if self._timer is not None:
             self._timer.cancel()
         self._armed_for = deadline
-        delay = deadline - now + TIMER_GRAIN_S if deadline > now else 0.0
+        delay = deadline - now
+        if delay > 0.0:
+            delay += FAR_GRAIN_S if delay > FAR_S else TIMER_GRAIN_S
         self._timer = self._loop.call_later(delay, self._timer_fired)
 
     def _timer_fired(self) -> None:
@@ -285,7 +295,7 @@ class Shell:
     def _tick(self) -> None:
         if self._stopped:
             return
-        self._armed_for = float("inf")
+        self._armed_for = NEVER
         now = boottime()
         if now >= self.engine.next_deadline():
             self._guard(self.engine.tick, now)

@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 import pytest
+import uvloop
 
 from raycons.config import MemberSettings, RaftSettings
 from raycons.consensus.configuration import Configuration, Peer, Role
+from raycons.consensus.raft.messages import Heartbeat
 from raycons.errors import StoreCorrupt
 from raycons.machines.kv import KeyValueMachine
 from raycons.machines.sessions import Open, Opened, SessionAnswer, Sessions
@@ -150,6 +152,50 @@ def test_a_leader_that_was_stopped_speaks_at_once() -> None:
         await rig.shell.stop()
 
     asyncio.run(run())
+
+
+def test_an_idle_follower_wakes_for_heartbeats_alone() -> None:
+    """Each heartbeat moves the election timer, which is not let fire only to be moved on."""
+
+    async def run() -> None:
+        rig = Rig(voters=3)
+        shell: Any = rig.shell
+        fired: list[float] = []
+        shell._timer_fired = lambda: fired.append(boottime())
+        for round in range(1, 30):
+            shell.received(2, GROUP, Heartbeat(1, (0, 0), round))
+            shell.turn_over()
+            await asyncio.sleep(0.03)
+        assert shell.engine.replica.leader == 2
+        assert fired == []
+        await asyncio.sleep(2 * RAFT.election_timeout_s + 0.1)
+        assert fired  # and does fire when they stop
+        await shell.stop()
+
+    asyncio.run(run())
+
+
+def test_an_idle_leader_wakes_for_what_is_due() -> None:
+    async def run() -> None:
+        rig = Rig(voters=1)
+        shell: Any = rig.shell
+        engine = shell.engine
+        await until(lambda: engine.replica.role == "leader")
+        early: list[float] = []
+        fired = shell._timer_fired
+
+        def count() -> None:
+            ahead = engine.next_deadline() - boottime()
+            if ahead > 0:
+                early.append(ahead)
+            fired()
+
+        shell._timer_fired = count
+        await asyncio.sleep(5 * RAFT.heartbeat_interval_s)
+        assert early == []
+        await shell.stop()
+
+    uvloop.run(run())  # it counts in whole milliseconds
 
 
 def test_events_of_one_turn_end_together() -> None:
