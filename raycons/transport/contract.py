@@ -5,8 +5,8 @@ Rules of this seam
   peer that cannot be reached is dropped and counted, and never queued without bound.
 - `lost` means: the last live connection to that incarnation of the peer ended, and it was not this
   side that closed it. It proves nothing about the peer (it may be cut off, or restarting).
-- Handlers are called on the event loop, one at a time. Messages that a handler sends in one turn of
-  the loop leave together.
+- Handlers are called on the event loop, one at a time. Messages that a handler sends before and in
+  `turn_over` leave together.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class MemberHandler(Admission, Protocol):
         """The client's connection ended."""
 
     def turn_over(self) -> None:
-        """All that arrived in this turn of the loop has been handed over."""
+        """What arrived together has been handed over; what is sent now leaves together."""
 
 
 @runtime_checkable

@@ -48,6 +48,7 @@ class Inlet:
         "_gate",
         "_incarnation",
         "_parser",
+        "_read_over",
         "_sender",
     )
 
@@ -55,6 +56,7 @@ class Inlet:
         self._counters = common.counters
         self._decode = common.codec.decode
         self._arrived = common.turn.arrived
+        self._read_over = common.turn.read_over
         self._gate = common.gate
         self._incarnation = common.incarnation
         self._parser = FrameParser(self._frame, common.settings.max_frame_bytes)
@@ -73,7 +75,10 @@ class Inlet:
     def feed(self, data: bytes) -> None:
         """Hand over what `data` completes; raises Malformed, after which the sender is done for."""
         self._counters["bytes_received"] += len(data)
-        self._parser.feed(data)
+        try:
+            self._parser.feed(data)
+        finally:  # what came before a malformed frame has been handed over all the same
+            self._read_over()
 
     def _frame(self, version: int, kind: int, group: int, incarnation: int, body: bytes) -> None:
         deliver = self._deliver

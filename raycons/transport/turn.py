@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -14,26 +15,44 @@ class Flushable(Protocol):
         """Write what was gathered."""
 
 
+QUIET_S = 0.01  # a loop that had fewer than `FEW` turns in so long has no batches
+FEW = 4
+
+
 class Turn:
     """Ends each turn: first the handler's `turn_over`, then every write that the turn gathered.
 
     One callback does both, so that what the handler sends out of `turn_over` leaves in the same
     write, without one more trip around the loop. The loop runs it after the reads of all sockets
     that were ready, so the batch spans connections.
+
+    Where next to nothing arrives there is no batch to wait for: a turn then ends with the read that
+    began it. That is the whole work of an idle member, a heartbeat and its answer.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, turn_over: Callable[[], None]) -> None:
         self._call_soon = loop.call_soon
+        self._clock = loop.time
         self._turn_over = turn_over
+        self._ends = deque(
+            [-QUIET_S] * FEW, FEW
+        )  # when the last turns that brought something ended
         self._scheduled = False
         self._arrived = False
         self._unflushed: list[Flushable] = []
 
     def arrived(self) -> None:
-        """Something was handed to the handler."""
+        """Something was handed to the handler; `read_over` follows."""
         self._arrived = True
-        if not self._scheduled:
-            self._scheduled = True
+
+    def read_over(self) -> None:
+        """One read is done with: end the turn, now or after the reads of the other sockets."""
+        if not self._arrived or self._scheduled:
+            return
+        self._scheduled = True
+        if self._clock() - self._ends[0] > QUIET_S:
+            self._end()
+        else:
             self._call_soon(self._end)
 
     def flush_later(self, writer: Flushable) -> None:
@@ -54,6 +73,7 @@ class Turn:
         try:
             if self._arrived:
                 self._arrived = False
+                self._ends.append(self._clock())
                 self._turn_over()
         finally:
             self._scheduled = False
