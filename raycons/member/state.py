@@ -80,7 +80,7 @@ class WriteBehindState:
         header_key: bytes,
         applied: tuple[int, int] = (0, 0),
         chunk_operations: int = 4000,
-        chunk_bytes: int = 1024 * 1024,
+        chunk_bytes: int = 2 * 1024 * 1024,
         cache_bytes: int = 8 * 1024 * 1024,
     ) -> None:
         self._store = store

@@ -111,11 +111,11 @@ def test_a_chunk_ends_where_an_entry_ends(store: Store) -> None:
 
 def test_large_values_fill_a_chunk_by_their_bytes() -> None:
     state = state_over(MemoryStore(), chunk_operations=1000)
-    for index in range(1, 33):
+    for index in range(1, 65):
         state.put(CURRENT, b"k%d" % index, bytes(64 * 1024))
         state.end_entry(index, 1)
     assert state.pending_chunks() == 2
-    assert state.pending_bytes == sum(64 * 1024 + len(b"k%d" % index) for index in range(1, 33))
+    assert state.pending_bytes == sum(64 * 1024 + len(b"k%d" % index) for index in range(1, 65))
 
 
 def test_entries_that_change_nothing_move_the_header(store: Store) -> None:
