@@ -8,7 +8,6 @@ An operation is always in one of two places, and the place tells what is certain
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -21,30 +20,78 @@ from raycons.member.protocol import Action, Inspect, Manage, Read, ReadLevel, Su
 from raycons.transport.contract import PeerId
 
 RequestId = int
-Done = Callable[[Any], None]  # gets the result, or the exception that the operation ends with
+Done = Any  # given with an operation, for the core's `tell`: see the rules of `core`
 
 _encode = msgspec.msgpack.Encoder().encode
 _OVERHEAD_BYTES = 16  # an operation's tag, lengths and array header, rounded up
 
 
-class Pending:
-    """An operation under way: the ticket that `ClientCore.cancel` takes."""
+class Pending(msgspec.Struct, eq=False):
+    """An operation under way: the ticket that `ClientCore.cancel` takes.
 
-    __slots__ = ("bucket", "call", "deadline", "done", "operation", "size_bytes")
+    A struct, because those are made several times faster than ordinary objects.
+    """
 
-    def __init__(self, operation: Any, size_bytes: int, deadline: float, done: Done) -> None:
-        self.operation = operation
-        self.size_bytes = size_bytes
+    operation: Any  # None: it ended
+    size_bytes: int
+    cohort: Cohort
+    queue: Queue | None  # where it waits for a call; None: it gets one at once
+    done: Done  # None: it ended
+    call: Call | None = None  # None: in the queue
+
+
+class Cohort:
+    """Operations with the same deadline, one admitted right after the other.
+
+    What one turn of the loop asks with the same timeout is one entry among the deadlines.
+    """
+
+    __slots__ = ("bucket", "deadline", "live", "members")
+
+    def __init__(self, deadline: float) -> None:
         self.deadline = deadline
-        self.done: Done | None = done  # None: it ended
-        self.call: Call | None = None  # None: in a queue
         self.bucket = 0  # see Deadlines.add
+        self.members: list[Pending] = []  # also those that ended, until all have
+        self.live = 0
+
+
+class Queue:
+    """Operations that wait for a call, in the order of arrival.
+
+    One that is withdrawn stays in the list, as ended, until the list is taken or more than half of
+    it has ended: so a queue of 100,000 gives up any of them at a small cost.
+    """
+
+    __slots__ = ("_withdrawn", "members")
+
+    def __init__(self) -> None:
+        self.members: list[Pending] = []
+        self._withdrawn = 0
+
+    def __len__(self) -> int:
+        return len(self.members) - self._withdrawn
+
+    def withdrawn(self) -> None:
+        """One of the members ended."""
+        self._withdrawn += 1
+        if 2 * self._withdrawn > len(self.members):
+            self.members = self.take()
+
+    def take(self) -> list[Pending]:
+        """Everything that still waits; the queue is empty afterwards."""
+        members, self.members = self.members, []
+        if self._withdrawn:
+            self._withdrawn = 0
+            members = [pending for pending in members if pending.done is not None]
+        return members
 
 
 def operation_bytes(operation: Any) -> int:
     """About how long the operation is in a frame, from above; in bytes."""
-    if type(operation) is Put:  # first and without a match: puts come by the hundred
+    if type(operation) is Put:  # without a match: puts and gets come by the hundred
         return len(operation.key) + len(operation.value) + _OVERHEAD_BYTES
+    if type(operation) is Range and operation.end is None:
+        return len(operation.key) + 2 * _OVERHEAD_BYTES
     match operation:
         case Range(key, end) | Delete(key, end):
             return len(key) + len(end or b"") + 2 * _OVERHEAD_BYTES

@@ -7,11 +7,14 @@ Rules of this file
   what one turn asks leaves in one frame.
 - Call `tick(now)` when `next_deadline()` comes due, and `end_of_turn` after it. The deadline can
   move with any event, so ask again after each turn.
-- An operation ends exactly once, with a call of its `done(result or exception)`, unless it was
-  cancelled. `done` may call `submit` and `read`, nothing else. Results are those of
-  `raycons.machines.kv.commands`, where `Failed` is a result; `Lagging` for stale reads; `Managed`
-  and `Inspected` for the rest. Exceptions are those of `raycons.errors`.
-- Every operation has its own deadline, and none has its own timer (see `deadlines`).
+- An operation ends exactly once, with `tell(done, result or exception)`, unless it was cancelled.
+  `tell` is given once, to the core; `done` with each operation, and means nothing to the core: by
+  default it is called with the result. `tell` may call `submit` and `read`, nothing else, and does
+  not raise. Results are those of `raycons.machines.kv.commands`, where `Failed` is a result;
+  `Lagging` for stale reads; `Managed` and `Inspected` for the rest. Exceptions are those of
+  `raycons.errors`.
+- Every operation has its own deadline, and none has its own timer: those of one turn that are due
+  together share an entry (see `calls.Cohort`), and entries share timers (see `deadlines`).
 - Randomness is injected: the same events with the same `Random` give the same outputs.
 - Single-threaded: no two calls overlap.
 
@@ -44,8 +47,10 @@ from raycons.client.calls import (
     Opening,
     Pending,
     Queries,
+    Queue,
     Renewal,
 )
+from raycons.client.gathering import Tell
 from raycons.client.outbox import Know, Outbox, Output, Transmit
 from raycons.client.registration import Registration
 from raycons.client.routing import NOBODY, Routing
@@ -79,18 +84,25 @@ _decode_answer = msgspec.msgpack.Decoder(sessions.SessionAnswer).decode
 _decode_results = msgspec.msgpack.Decoder(commands.Results).decode
 
 
+def _call(done: Done, result: Any) -> None:
+    done(result)
+
+
 class ClientCore:
     """One client of one group; see the rules at the head of this file."""
 
-    def __init__(self, random: Random, settings: ClientSettings, now: float) -> None:
+    def __init__(
+        self, random: Random, settings: ClientSettings, now: float, tell: Tell = _call
+    ) -> None:
         self.routing = Routing(random, settings)
         self._settings = settings
         self._now = now
         self._closed = False
         self._registration = Registration(random, settings)
-        self._outbox = Outbox(self.routing, self._registration, settings)
+        self._outbox = Outbox(self.routing, self._registration, settings, tell)
         self._gathering = self._outbox.gathering
         self._attempts = self._outbox.attempts
+        self._tell = tell
         self._last_refusal: Refused | None = None  # since the last answer
         self.absence = ""  # why no member can be found, where a search came to nothing
 
@@ -108,25 +120,21 @@ class ClientCore:
             Overloaded: a bound of this client is reached; nothing was done.
             Closed: the client was closed.
         """
-        pending = self._admit(operation, deadline, done)
-        self._outbox.add_operation(pending)
-        return pending
+        return self._admit(operation, deadline, done, self._outbox.operations)
 
     def read(self, query: commands.Range, level: ReadLevel, deadline: float, done: Done) -> Pending:
         """Ask `query`, as often as it takes; raises as `submit` does."""
-        pending = self._admit(query, deadline, done)
-        self._outbox.add_query(pending, level)
-        return pending
+        return self._admit(query, deadline, done, self._outbox.queries[level])
 
     def manage(self, action: Action, based_on: int, deadline: float, done: Done) -> Pending:
         """Change the group, from the configuration with index `based_on`; raises as `submit`."""
-        pending = self._admit(action, deadline, done)
+        pending = self._admit(action, deadline, done, None)
         self._outbox.wait(Management(pending, action, based_on, self._settings))
         return pending
 
     def inspect(self, member: PeerId | None, digest: bool, deadline: float, done: Done) -> Pending:
         """Ask `member` (None: the leader; 0: anyone) for its status; raises as `submit`."""
-        pending = self._admit(None, deadline, done)
+        pending = self._admit(None, deadline, done, None)
         self._outbox.wait(Inspection(pending, member, digest, self._settings))
         return pending
 
@@ -186,7 +194,7 @@ class ClientCore:
             done = self._gathering.withdraw(pending)
             if done is not None:
                 self._outbox.remove(pending)
-                done(error)
+                self._tell(done, error)
         for call in self._attempts.silent(now):
             self._lose_patience(call)
         if self._registration.renewal_due <= now:
@@ -216,10 +224,10 @@ class ClientCore:
 
     # --- operations that end ----------------------------------------------------------------------
 
-    def _admit(self, operation: Any, deadline: float, done: Done) -> Pending:
+    def _admit(self, operation: Any, deadline: float, done: Done, queue: Queue | None) -> Pending:
         if self._closed:
             raise errors.Closed("the handle is closed; nothing was sent; connect anew")
-        return self._gathering.admit(operation, deadline, done)
+        return self._gathering.admit(operation, deadline, done, queue)
 
     def _conclude(self, call: Call, results: Sequence[Any]) -> None:
         """`call` was answered: hand each operation its result."""
@@ -228,10 +236,8 @@ class ClientCore:
             # One Failed stands for a whole frame that the machine could not read.
             alone = results[0] if _is_failed(results) else outcome.unreadable(call)
             results = [alone] * len(call.operations)
-        finish = self._gathering.finish
         operations, call.operations = call.operations, []  # they name the call: no cycle is left
-        for pending, result in zip(operations, results, strict=True):
-            finish(pending, result)
+        self._gathering.finish_all(operations, results)
 
     def _fail(self, call: Call, error: Exception) -> None:
         if isinstance(call, Opening):

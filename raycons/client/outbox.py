@@ -15,8 +15,8 @@ from typing import NamedTuple
 import msgspec
 
 from raycons.client.attempts import Attempts
-from raycons.client.calls import Call, Ending, Frame, Pending, Queries
-from raycons.client.gathering import Gathering, Queue
+from raycons.client.calls import Call, Ending, Frame, Pending, Queries, Queue
+from raycons.client.gathering import Gathering, Tell
 from raycons.client.registration import Registration
 from raycons.client.routing import NOBODY, Routing
 from raycons.client.settings import ClientSettings
@@ -44,28 +44,20 @@ class Outbox:
     """Everything that has not ended, where it is, and what may leave."""
 
     def __init__(
-        self, routing: Routing, registration: Registration, settings: ClientSettings
+        self, routing: Routing, registration: Registration, settings: ClientSettings, tell: Tell
     ) -> None:
-        self.gathering = Gathering(settings)
+        self.gathering = Gathering(settings, tell)
         self.attempts = Attempts(settings)
+        self.operations = Queue()  # to be carried out in the next frame
+        self.queries = {level: Queue() for level in ReadLevel}  # to be asked with the next ones
         self._routing = routing
         self._registration = registration
         self._settings = settings
-        self._operations: Queue = {}
-        self._queries: dict[ReadLevel, Queue] = {level: {} for level in ReadLevel}
         self._for_leader: dict[Call, None] = {}
         self._for_others: dict[Call, None] = {}  # for anyone, or for one named member
         self._outputs: list[Output] = []
 
     # --- in ---------------------------------------------------------------------------------------
-
-    def add_operation(self, pending: Pending) -> None:
-        """To be carried out in the next frame."""
-        self._operations[pending] = None
-
-    def add_query(self, pending: Pending, level: ReadLevel) -> None:
-        """To be asked with the next queries of that level."""
-        self._queries[level][pending] = None
 
     def wait(self, call: Call) -> None:
         """To be sent, or sent again."""
@@ -81,8 +73,8 @@ class Outbox:
         """Take a withdrawn operation out of where it is."""
         call = pending.call
         if call is None:
-            for queue in (self._operations, *self._queries.values()):
-                queue.pop(pending, None)
+            if pending.queue is not None:
+                pending.queue.withdrawn()
             return
         call.live -= 1
         if call.live == 0:
@@ -105,7 +97,7 @@ class Outbox:
         for pending in frame.operations:
             if pending.done is not None:
                 pending.call = None
-                self._operations[pending] = None
+                self.operations.members.append(pending)
 
     def waiting_frames(self) -> list[Frame]:
         """The frames that wait for an attempt."""
@@ -113,10 +105,8 @@ class Outbox:
 
     def take_everything(self) -> list[Pending]:
         """Empty all queues and forget all calls; gives the operations that were in them."""
-        queues = (self._operations, *self._queries.values())
-        taken = [pending for queue in queues for pending in queue]
-        for queue in queues:
-            queue.clear()
+        queues = (self.operations, *self.queries.values())
+        taken = [pending for queue in queues for pending in queue.take()]
         for call in [*self._for_leader, *self._for_others, *self.attempts.all()]:
             self.attempts.forget(call)
             taken += call.operations
@@ -128,7 +118,7 @@ class Outbox:
 
     def send(self, now: float) -> None:
         """Send all that may leave now."""
-        if self._for_others or self._queries[ReadLevel.STALE]:
+        if self._for_others or self.queries[ReadLevel.STALE]:
             self._send_to_others(now)
         if now >= self._routing.held_until and self._has_work():
             leader = self._routing.reachable_leader
@@ -159,14 +149,14 @@ class Outbox:
 
     def _has_work(self) -> bool:
         """Whether something could be sent to a leader."""
-        if self._for_leader or self._queries[ReadLevel.LINEARIZABLE]:
+        if self._for_leader or self.queries[ReadLevel.LINEARIZABLE]:
             return True
-        return bool(self._operations) and not self._registration.under_way
+        return bool(self.operations) and not self._registration.under_way
 
     def _send_to_leader(self, leader: PeerId, now: float) -> None:
-        if self._operations:
-            self._form_frames(len(self._operations))
-        if self._queries[ReadLevel.LINEARIZABLE]:
+        if self.operations:
+            self._form_frames(len(self.operations))
+        if self.queries[ReadLevel.LINEARIZABLE]:
             self._form_queries(ReadLevel.LINEARIZABLE)
         calls, self._for_leader = self._for_leader, {}
         for call in calls:
@@ -177,7 +167,7 @@ class Outbox:
         member = self._routing.next_to_ask(now)
         if member == NOBODY:
             return
-        if not self._for_leader and self._operations:
+        if not self._for_leader and self.operations:
             self._form_frames(1)
         if not self._for_leader:
             self._form_queries(ReadLevel.LINEARIZABLE)
@@ -203,7 +193,7 @@ class Outbox:
         """Turn the queue into frames of the session, or begin with the session itself."""
         session = self._registration.session
         if session is not None:
-            for operations in self.gathering.batches(self._operations, at_most):
+            for operations in self.gathering.batches(self.operations, at_most):
                 self.wait(Frame(operations, session, self._settings))
             return
         opening = self._registration.begin()
@@ -211,7 +201,7 @@ class Outbox:
             self.wait(opening)
 
     def _form_queries(self, level: ReadLevel) -> None:
-        queue = self._queries[level]
+        queue = self.queries[level]
         for operations in self.gathering.batches(queue, len(queue)):
             self.wait(Queries(operations, level, self._settings))
 

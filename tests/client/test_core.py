@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 
 import msgspec
@@ -556,6 +557,98 @@ def test_a_cancelled_operation_that_was_not_sent_is_never_sent(driver: Driver) -
     assert [operation.key for operation in operations(frame)] == [b"b"]
 
 
+def test_a_long_queue_gives_up_any_of_its_operations() -> None:
+    driver = Driver()
+    pending = [driver.put(f"k{n}") for n in range(1000)]
+    reads = [driver.get(f"r{n}") for n in range(1000)]
+    for n in range(1000):
+        if n % 3:
+            driver.core.cancel(pending[n])
+            driver.core.cancel(pending[n])  # twice is once
+        driver.core.cancel(reads[n])
+    assert driver.core.in_flight == 334
+    driver.connect(1)
+    driver.lead(1)
+    [(_, opening)] = driver.turn()
+    driver.answer(1, opening)
+    frames = [frame for _, frame in driver.turn()]
+    assert [len(operations(frame)) for frame in frames] == [256, 78]
+    for frame in frames:
+        driver.answer(1, frame)
+    assert [*driver.results] == [f"k{n}" for n in range(0, 1000, 3)]
+    assert driver.core.in_flight == 0
+    assert driver.turn() == []
+
+
+def test_a_queue_that_was_given_up_is_no_work() -> None:
+    driver = Driver()
+    driver.connect(1)
+    driver.lead(1)
+    driver.core.routing.hold(driver.now)
+    for pending in [driver.put("a"), driver.get("b"), driver.put("c"), driver.get("d")]:
+        driver.core.cancel(pending)
+    assert driver.core.next_deadline() == float("inf")
+    driver.lose(1)
+    assert driver.turn() == []
+
+
+def test_an_operation_in_the_middle_of_others_has_its_own_deadline(driver: Driver) -> None:
+    later = driver.now + 10
+    for name, deadline in [("a", later), ("brief", driver.now + 0.5), ("b", later), ("c", later)]:
+        driver.put(name, deadline)
+    driver.get("r", driver.now + 0.5)
+    driver.get("s", later)
+    [(_, frame), (_, question)] = driver.turn()
+    driver.tick(0.52)
+    assert type(driver.results.pop("brief")) is errors.OutcomeUnknown
+    assert type(driver.results.pop("r")) is errors.Unavailable
+    assert driver.results == {}
+    driver.put("d", later)
+    driver.answer(1, frame)
+    driver.answer(1, question)
+    assert [*driver.results] == ["a", "b", "c", "s"]
+    driver.now = later + 0.02
+    driver.core.tick(driver.now)
+    assert type(driver.results["d"]) is errors.Unavailable
+    assert driver.core.in_flight == 0
+
+
+def test_what_is_asked_anew_at_a_deadline_has_one_again(driver: Driver) -> None:
+    deadline = driver.now + 1
+    ended: list[str] = []
+
+    def again(result: object) -> None:
+        ended.append("first")
+        driver.core.submit(commands.Put(b"k", b"v"), deadline, lambda _: ended.append("again"))
+
+    for _ in range(3):
+        driver.core.submit(commands.Put(b"k", b"v"), deadline, again)
+    driver.now += 1.02
+    driver.core.tick(driver.now)
+    assert ended == ["first"] * 3
+    driver.now = driver.core.next_deadline()
+    driver.core.tick(driver.now)
+    assert ended == ["first"] * 3 + ["again"] * 3
+    assert driver.core.in_flight == 0
+
+
+def test_what_ended_is_not_left_to_the_garbage_collector(driver: Driver) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for n in range(10):
+            driver.put(f"a{n}", driver.now + n)
+            driver.get(f"b{n}", driver.now + n)
+        for member, message in driver.turn():
+            driver.answer(member, message)
+        assert driver.core.in_flight == 0
+        driver.results.clear()
+        del message
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
 def test_a_frame_that_nobody_waits_for_is_given_up(driver: Driver) -> None:
     pending = driver.put("a")
     [(_, frame)] = driver.turn()
@@ -666,6 +759,22 @@ def test_close_ends_everything_and_the_session(driver: Driver) -> None:
     assert type(driver.results["read"]) is errors.Closed
     with pytest.raises(errors.Closed):
         driver.put("later")
+    assert driver.core.in_flight == 0
+    assert driver.core.next_deadline() == float("inf")
+
+
+def test_close_ends_thousands_each_once(driver: Driver) -> None:
+    for n in range(3000):
+        driver.put(f"sent{n}")
+    driver.turn()
+    for n in range(3000):
+        driver.put(f"queued{n}")
+        driver.get(f"read{n}")
+    driver.core.cancel(driver.put("cancelled"))
+    driver.core.close(driver.now)
+    assert len(driver.results) == 9000
+    for name, result in driver.results.items():
+        assert type(result) is (errors.OutcomeUnknown if "sent" in name else errors.Closed)
     assert driver.core.in_flight == 0
     assert driver.core.next_deadline() == float("inf")
 
