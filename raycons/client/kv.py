@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Generic, Literal, TypeVar, overload
 
+from raycons.client import outcome
 from raycons.client.codecs import ValueCodec, codec_named
 from raycons.client.dialect import Dialect, read_level, rest, whole
 from raycons.client.entries import Entries, Entry, Key, Outcome
-from raycons.client.shell import AsyncClient
+from raycons.client.shell import AsyncClient, range_result
 from raycons.client.staying import StaysHere
 from raycons.client.transactions import Draft, KeyOf, Steps
 from raycons.errors import OutcomeUnknown
@@ -76,7 +77,12 @@ class AsyncKv(StaysHere, Generic[V]):
         Raises:
             BadValueType: the value is not bytes, or not what the codec takes.
         """
-        done = await self._client.submit(self._dialect.put(key, value), timeout)
+        pending = self._client.begin(self._dialect.put(key, value), timeout)
+        try:
+            done = await pending.done
+        except BaseException as error:
+            self._client.ended(pending, error)
+            raise
         return _expect(done, commands.PutDone).revision
 
     async def delete(self, key: Key, *, timeout: float | None = None) -> int:
@@ -175,7 +181,14 @@ class AsyncKv(StaysHere, Generic[V]):
             Compacted, FutureRevision: the asked revision cannot be read.
         """
         query = self._dialect.get(key, revision)
-        done, _ = await self._client.read(query, read_level(level), timeout)
+        pending = self._client.begin_read(query, read_level(level), timeout)
+        try:
+            done = await pending.done
+        except BaseException as error:
+            self._client.ended(pending, error)
+            raise
+        if type(done) is not commands.RangeDone:
+            done, _ = range_result(done)
         if not done.pairs:
             return default
         stored = done.pairs[0].value
@@ -267,9 +280,11 @@ class AsyncKv(StaysHere, Generic[V]):
 
 
 def _expect(done: commands.Result, kind: type[R]) -> R:
-    if not isinstance(done, kind):
-        raise OutcomeUnknown(
-            f"the answer is {type(done).__name__}, not {kind.__name__};"
-            " the members may run another version of raycons"
-        )
-    return done
+    if isinstance(done, kind):
+        return done
+    if isinstance(done, commands.Failed):
+        raise outcome.failed(done)
+    raise OutcomeUnknown(
+        f"the answer is {type(done).__name__}, not {kind.__name__};"
+        " the members may run another version of raycons"
+    )

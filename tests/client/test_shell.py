@@ -211,6 +211,62 @@ async def test_cancellation_reaches_the_core(kv: AsyncKv[bytes], cluster: Cluste
     assert await kv.put("b", b"3") == 3  # the cancelled put had left already
 
 
+@with_kv
+async def test_a_caller_that_leaves_before_the_frame_takes_its_operation_along(
+    kv: AsyncKv[bytes], cluster: Cluster
+) -> None:
+    await kv.put("a", b"1")
+    for member in (1, 2, 3):
+        cluster.kill(member)
+    puts = [asyncio.ensure_future(kv.put(f"k{n}", b"2")) for n in range(9)]
+    gets = [asyncio.ensure_future(kv.get("a")) for _ in range(9)]
+    await asyncio.sleep(0)
+    for task in (*puts[1:8], *gets):
+        task.cancel()
+    await asyncio.wait([*puts[1:8], *gets])
+    assert all(task.cancelled() for task in (*puts[1:8], *gets))
+    assert kv._client._core.in_flight == 2
+    cluster.alive = {1, 2, 3}
+    cluster.transports[0].know(ADDRESSES)
+    assert [await puts[0], await puts[8]] == [2, 3]
+    assert [entry.name for entry in await kv.range()] == ["a", "k0", "k8"]
+
+
+@with_kv
+async def test_each_operation_keeps_its_own_timeout(kv: AsyncKv[bytes], cluster: Cluster) -> None:
+    await kv.put("a", b"1")
+    cluster.drop_answers = 1
+    patient = [asyncio.ensure_future(kv.put(f"k{n}", b"2", timeout=5.0)) for n in range(3)]
+    brief = asyncio.ensure_future(kv.put("b", b"3", timeout=0.05))
+    unnamed = asyncio.ensure_future(kv.put("c", b"4"))
+    with pytest.raises(errors.OutcomeUnknown):
+        await brief
+    assert not any(task.done() for task in (*patient, unnamed))
+    cluster.kill(1)
+    cluster.elect(2)
+    assert await asyncio.gather(*patient, unnamed) == [2, 3, 4, 6]
+
+
+def test_close_tells_thousands_of_callers() -> None:
+    async def main() -> None:
+        cluster = Cluster()
+        async with connected(cluster) as client:
+            kv = AsyncKv(client)
+            await kv.put("a", b"1")
+            cluster.drop_answers = 12
+            sent = [asyncio.ensure_future(kv.put("a", b"2")) for _ in range(3000)]
+            await cluster.answers_dropped()
+            cluster.kill(1)
+            waiting = [asyncio.ensure_future(kv.get("a")) for _ in range(3000)]
+            await asyncio.sleep(0)
+        said = await asyncio.gather(*sent, *waiting, return_exceptions=True)
+        assert {type(error) for error in said[:3000]} == {errors.OutcomeUnknown}
+        assert {type(error) for error in said[3000:]} == {errors.Closed}
+        assert client._core.in_flight == 0
+
+    asyncio.run(main())
+
+
 def test_a_timeout_says_what_is_certain() -> None:
     async def main() -> None:
         cluster = Cluster()
