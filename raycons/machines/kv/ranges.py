@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterator
+from itertools import starmap
 from operator import itemgetter
 
 import msgspec
@@ -23,15 +24,14 @@ from raycons.machines.kv.records import (
     pair,
     unpack_revision,
 )
-from raycons.machines.kv.settings import KIB, KeyValueSettings, invalid, refused_span
+from raycons.machines.kv.settings import MIB, KeyValueSettings, invalid, refused_span
 from raycons.machines.kv.versions import Versions
 
 # Beside its value a pair costs its key and its numbers; a range of tiny pairs is bounded too.
 _PAIR_OVERHEAD_BYTES = 32
-# Records that are led back together: few at first, for the range may end early, then more and more.
-_FIRST_TOGETHER = 16
-_MOST_TOGETHER = 1024
-_TOGETHER_BYTES = 512 * KIB
+# Records that are led back together, in one pass over the pages.
+_MOST_TOGETHER = 4096
+_TOGETHER_BYTES = 4 * MIB
 _AFTER_REVISIONS = b"\xff" * (REVISION_BYTES + 1)
 
 _CURRENT = Table.CURRENT
@@ -68,7 +68,7 @@ def read_range(versions: Versions, settings: KeyValueSettings, asked: Range, now
     pairs: list[KeyValue] = []
     more = False
     room_bytes = settings.max_range_bytes
-    for found in _led_back(versions, visible, asked.revision):
+    for found in _led_back(versions, visible, asked):
         more = room_bytes <= 0 or len(pairs) == asked.limit > 0
         if more:
             break
@@ -98,23 +98,22 @@ class _Counted:
         return self._taken
 
 
-def _led_back(versions: Versions, records: _Counted, revision: int) -> Iterator[KeyValue]:
-    """The pairs at `revision` (0: at present), from the records that `_visible` gives."""
-    if not revision:
+def _led_back(versions: Versions, records: _Counted, asked: Range) -> Iterator[KeyValue]:
+    """The pairs that the range means, from the records that `_visible` gives."""
+    if not asked.revision:
         yield from (pair(key, record) for key, record in records)
         return
+    most = min(asked.limit + 1, _MOST_TOGETHER) if asked.limit else _MOST_TOGETHER
     together: dict[bytes, bytes] = {}
-    most, size_bytes = _FIRST_TOGETHER, 0
+    size_bytes = 0
     for key, record in records:
         together[key] = record
         size_bytes += len(record)
         if len(together) >= most or size_bytes >= _TOGETHER_BYTES:
-            for found, old in versions.undo.as_of(revision, together).items():
-                yield pair(found, old)
+            yield from starmap(pair, versions.undo.as_of(asked.revision, together).items())
             together.clear()
-            most, size_bytes = min(2 * most, _MOST_TOGETHER), 0
-    for found, old in versions.undo.as_of(revision, together).items():
-        yield pair(found, old)
+            size_bytes = 0
+    yield from starmap(pair, versions.undo.as_of(asked.revision, together).items())
 
 
 def _visible(state: State, asked: Range) -> Iterator[tuple[bytes, bytes]]:

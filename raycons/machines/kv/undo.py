@@ -15,6 +15,7 @@ Items are in the order of `until`, and so are pages; many items of one command m
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -104,15 +105,13 @@ class _Descent:
     def __init__(self, state: State, pending: list[Item]) -> None:
         self._state = state
         self._pages: Iterator[tuple[bytes, bytes]] = iter(())  # older than the open one
-        self._open: dict[tuple[int, bytes], bytes | None] = {}
-        self._turn_to(pending)
+        self._open: list[Item] = pending
 
     def overwritten(self, until: int, key: bytes) -> bytes:
         """What `key` held before revision `until`."""
-        wanted = (until, key)
-        record = self._open.get(wanted)
+        record = self._in_the_open_page(until, key)
         if record is None:
-            record = self._in_a_near_page(wanted) or self._sought(wanted)
+            record = self._in_a_near_page(until, key) or self._sought(until, key)
         if record is None:
             raise StoreCorrupt(
                 f"the history lacks what the key {key[:64]!r} held before revision {until}; "
@@ -120,30 +119,37 @@ class _Descent:
             )
         return record
 
-    def _in_a_near_page(self, wanted: tuple[int, bytes]) -> bytes | None:
+    def _in_the_open_page(self, until: int, key: bytes) -> bytes | None:
+        items = self._open
+        for place in range(bisect_left(items, (until,)), len(items)):
+            found_until, found_key, record = items[place]
+            if found_until != until:
+                return None
+            if found_key == key:
+                return record
+        return None
+
+    def _in_a_near_page(self, until: int, key: bytes) -> bytes | None:
         for _ in range(_NEAR_PAGES):
             stored = next(self._pages, None)
             if stored is None:
                 return None
-            page_key, page = stored
-            (first,) = unpack_revision(page_key, len(PAGE))
-            if first <= wanted[0]:
-                self._turn_to(items_of(page))
-                return self._open.get(wanted)
+            stored_key, page = stored
+            (first,) = unpack_revision(stored_key, len(PAGE))
+            if first <= until:
+                self._open = items_of(page)
+                return self._in_the_open_page(until, key)
         return None
 
-    def _sought(self, wanted: tuple[int, bytes]) -> bytes | None:
-        """Look through every page that `wanted` can be in; one revision may span several."""
-        until = wanted[0]
+    def _sought(self, until: int, key: bytes) -> bytes | None:
+        """Look through every page that the record can be in; one revision may span several."""
         self._pages = self._state.scan(Table.HISTORY, PAGE, page_key(until + 1), reverse=True)
         for _, page in self._pages:
             (last,) = unpack_revision(page)
             if last < until:
                 return None
-            self._turn_to(items_of(page))
-            if wanted in self._open:
-                return self._open[wanted]
+            self._open = items_of(page)
+            record = self._in_the_open_page(until, key)
+            if record is not None:
+                return record
         return None
-
-    def _turn_to(self, items: list[Item]) -> None:
-        self._open = {(until, key): record for until, key, record in items}
