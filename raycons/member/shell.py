@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from raycons.config import MemberSettings, RaftSettings
+from raycons.consensus.raft.messages import HeartbeatReply
 from raycons.machines.contract import Machine, State
 from raycons.member.clock import boottime
 from raycons.member.engine import Engine
@@ -79,6 +80,7 @@ class Shell:
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = NEVER
         self._turn_scheduled = False
+        self._turn_owed = False  # something arrived that may have given the engine work
         self._known_configuration: object = None
         self._stopped = False
         self._heartbeat_s = raft.heartbeat_interval_s
@@ -198,10 +200,15 @@ class Shell:
     def received(self, sender: PeerId, group: int, message: Any) -> None:
         """A message from a peer."""
         if group == GROUP and not self._stopped:
+            engine = self.engine
             try:
-                self.engine.receive(sender, message, boottime())
+                engine.receive(sender, message, boottime())
             except BaseException as error:  # noqa: BLE001  reported, and ends the replica
                 self._fail(error)
+            # Most confirmations of a heartbeat ask for nothing, and are all that an idle leader
+            # hears: whatever else is to be done has a turn of its own, or a deadline.
+            if type(message) is not HeartbeatReply or engine.replica.pending:
+                self._turn_owed = True
 
     def client_connected(self, client: ClientId) -> None:
         """A client's connection is up: it is told who leads."""
@@ -212,6 +219,7 @@ class Shell:
         """A message from a client."""
         if group != GROUP or self._stopped:
             return
+        self._turn_owed = True
         now = boottime()
         if type(message) is Submit:
             self.meter.submitted(len(message.payload))
@@ -229,9 +237,9 @@ class Shell:
             self._schedule_turn()
 
     def turn_over(self) -> None:
-        """All that arrived in this turn of the loop has been handed over."""
-        if not self._stopped:
-            self._end_turn()
+        """What arrived together has been handed over."""
+        if self._turn_owed:
+            self._end_turn_at(boottime())
 
     # --- disk, timer, turns -----------------------------------------------------------------------
 
@@ -250,9 +258,12 @@ class Shell:
         self._end_turn()
 
     def _end_turn(self) -> None:
+        self._end_turn_at(boottime())
+
+    def _end_turn_at(self, now: float) -> None:
         if self._stopped:
             return
-        now = boottime()
+        self._turn_owed = False
         try:
             self.engine.end_of_turn(now)
         except BaseException as error:  # noqa: BLE001  reported, and ends the replica
@@ -281,8 +292,9 @@ class Shell:
 
     def _timer_fired(self) -> None:
         self._timer = None
-        if boottime() - self._armed_for <= LATE_S:
-            self._tick()
+        now = boottime()
+        if now - self._armed_for <= LATE_S:
+            self._tick_at(now)
         elif self.engine.replica.role == "leader":
             # Our heartbeats are overdue; but what the sockets hold by now may say that we no longer
             # lead, or that our followers are still there.
@@ -293,13 +305,13 @@ class Shell:
             self._timer = self._loop.call_later(self._heartbeat_s, self._tick)
 
     def _tick(self) -> None:
-        if self._stopped:
-            return
-        self._armed_for = NEVER
-        now = boottime()
-        if now >= self.engine.next_deadline():
+        self._tick_at(boottime())
+
+    def _tick_at(self, now: float) -> None:
+        if not self._stopped:
+            self._armed_for = NEVER
             self._guard(self.engine.tick, now)
-        self._end_turn()
+            self._end_turn_at(now)
 
     def _guard(self, event: Callable[..., None], *arguments: Any) -> None:
         try:

@@ -106,7 +106,7 @@ class Streams:
     @property
     def working(self) -> bool:
         """Whether the next turn of the loop has work here."""
-        return self.wanting or bool(self._digests)
+        return bool(self._followers_wanted or self._digests_wanted or self._digests)
 
     # --- snapshots ------------------------------------------------------------------------------
 
@@ -153,6 +153,8 @@ class Streams:
 
     def drop_unwanted(self) -> None:
         """Let go of the views of followers that need no snapshot any more."""
+        if not self._open:
+            return
         for peer in [peer for peer in self._open if not self._replica.streams_to(peer)]:
             self._drop(peer)
 

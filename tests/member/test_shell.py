@@ -13,7 +13,7 @@ import uvloop
 
 from raycons.config import MemberSettings, RaftSettings
 from raycons.consensus.configuration import Configuration, Peer, Role
-from raycons.consensus.raft.messages import Heartbeat
+from raycons.consensus.raft.messages import Heartbeat, HeartbeatReply
 from raycons.errors import StoreCorrupt
 from raycons.machines.kv import KeyValueMachine
 from raycons.machines.sessions import Open, Opened, SessionAnswer, Sessions
@@ -211,6 +211,30 @@ def test_events_of_one_turn_end_together() -> None:
         assert ends == []
         await asyncio.sleep(0)
         assert len(ends) == 1
+        await rig.shell.stop()
+
+    asyncio.run(run())
+
+
+def test_a_confirmation_that_asks_for_nothing_ends_no_turn() -> None:
+    async def run() -> None:
+        rig = Rig(voters=3)
+        engine: Any = rig.shell.engine
+        ends: list[float] = []
+        end_of_turn = engine.end_of_turn
+        engine.end_of_turn = lambda now: (ends.append(now), end_of_turn(now))
+        term = engine.replica.term
+        rig.shell.received(2, GROUP, HeartbeatReply(term, 1, 0.0, 0))
+        rig.shell.turn_over()
+        assert ends == []
+        rig.shell.received(2, GROUP, HeartbeatReply(term + 1, 1, 0.0, 0))
+        rig.shell.turn_over()
+        assert len(ends) == 1  # the higher term goes to disk
+        rig.shell.received(2, GROUP, Heartbeat(term + 1, (0, 0), 1))
+        rig.shell.received(2, GROUP, HeartbeatReply(term + 1, 1, 0.0, 0))
+        rig.shell.turn_over()
+        assert len(ends) == 2
+        await until(lambda: rig.wire.sent)  # the answer waited for the term's disk write
         await rig.shell.stop()
 
     asyncio.run(run())

@@ -160,6 +160,11 @@ class Core:
 
     # --- effects ----------------------------------------------------------------------------------
 
+    @property
+    def pending(self) -> bool:
+        """Whether the last event, a HeartbeatReply say, left something for a drain to give out."""
+        return bool(self._sends or self._effects or self.hard_state_dirty)
+
     def emit(self, effect: Effect) -> None:
         """Give an effect out with the next drain."""
         self._effects.append(effect)
