@@ -12,7 +12,7 @@ class RaftSettings(msgspec.Struct, frozen=True):
     """How a Raft replica behaves. The defaults suit one machine or one data centre."""
 
     election_timeout_s: float = 0.2  # followers wait between this and twice this
-    heartbeat_interval_s: float = 0.05
+    heartbeat_interval_s: float = 0.06  # three fit into an election timeout, with some to spare
     reconnect_stagger_s: float = 0.004  # between followers that ask at once after a lost connection
     disk_stall_s: float = 1.0  # a leader whose disk is silent for longer gives up
     max_inflight_messages: int = 8  # unacknowledged Appends to one follower

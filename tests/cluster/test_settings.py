@@ -58,7 +58,7 @@ async def _start_of_aio(name: str, arguments: dict[str, Any]) -> None:
         ({"repair_grace_s": float("nan")}, "repair_grace=nan"),
         ({"raft": {"a": 1}}, "RaftSettings(...)"),
         ({"raft": RaftSettings(election_timeout_s=-1)}, "raft.election_timeout_s=-1"),
-        ({"raft": RaftSettings(election_timeout_s=0.05)}, "more than heartbeat_interval_s=0.05"),
+        ({"raft": RaftSettings(election_timeout_s=0.05)}, "more than heartbeat_interval_s=0.06"),
         ({"raft": RaftSettings(heartbeat_interval_s=0)}, "raft.heartbeat_interval_s=0"),
         ({"raft": RaftSettings(max_append_bytes=0)}, "raft.max_append_bytes=0"),
         ({"raft": RaftSettings(max_inflight_messages=1.5)}, "raft.max_inflight_messages=1.5"),  # type: ignore[arg-type]
