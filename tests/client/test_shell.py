@@ -449,4 +449,4 @@ def test_a_write_costs_the_client_little() -> None:
 
     cost_us = asyncio.run(main())
     print(f"client cost per write: {cost_us:.2f} us")  # noqa: T201
-    assert cost_us < 25
+    assert cost_us < 15
