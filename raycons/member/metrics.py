@@ -7,13 +7,15 @@ at a time is timed from arrival to answer, and of the syncs and commands of a se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from raycons.transport.contract import MemberTransport
 
 SAMPLES_PER_PUBLICATION = 100
-GAUGES_EVERY = 5  # publications; Ray passes values on every 10 s, and there are dozens of gauges
+# Publications between two looks at the status: Ray passes values on every 10 s, and asking the
+# store and setting dozens of gauges costs an idle member more than all the rest.
+STATUS_EVERY = 5
 LATENCY_BOUNDS_S = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0]
 BATCH_BOUNDS_BYTES = [128.0, 512.0, 2048.0, 8192.0, 32768.0, 131072.0, 524288.0]
 
@@ -103,14 +105,28 @@ class Exporter:
         self._publications = 0
 
     def publish(
-        self, meter: Meter, status: Mapping[str, Any], transport: MemberTransport | None
+        self,
+        meter: Meter,
+        status: Callable[[], Mapping[str, Any]],
+        transport: MemberTransport | None,
     ) -> None:
-        """Hand everything counted since the last call to Ray."""
+        """Hand everything counted since the last call to Ray; `status` is asked now and then."""
         self._count("raycons_proposals", "Frames of commands received", meter.frames_submitted)
         self._count("raycons_syncs", "Disk syncs", meter.syncs)
         self._count("raycons_elections", "Campaigns started", meter.elections)
         self._count("raycons_role_changes", "Changes of role or leader", meter.role_changes)
         self._count("raycons_events", "Events other than changes of role", meter.other_events)
+        self._observe("raycons_sync_seconds", meter.sync_s)
+        self._observe("raycons_commit_seconds", meter.commit_s)
+        self._observe("raycons_batch_bytes", meter.batch_bytes)
+        if self._publications % STATUS_EVERY == 0:
+            known = status()
+            self._count_totals(known)
+            self._publish_gauges(known, transport)
+        self._publications += 1
+        meter.clear()
+
+    def _count_totals(self, status: Mapping[str, Any]) -> None:
         for field, (name, description) in TOTALS.items():
             total = int(status.get(field, 0))
             self._count(name, description, total - self._last_totals[field])
@@ -119,13 +135,6 @@ class Exporter:
         if self._last_commit is not None:
             self._count("raycons_commits", "Entries committed", max(0, commit - self._last_commit))
         self._last_commit = commit
-        self._observe("raycons_sync_seconds", meter.sync_s)
-        self._observe("raycons_commit_seconds", meter.commit_s)
-        self._observe("raycons_batch_bytes", meter.batch_bytes)
-        if self._publications % GAUGES_EVERY == 0:
-            self._publish_gauges(status, transport)
-        self._publications += 1
-        meter.clear()
 
     def _publish_gauges(self, status: Mapping[str, Any], transport: MemberTransport | None) -> None:
         for name, value in status.items():

@@ -378,4 +378,4 @@ class Shell:
         """Hand what was counted to Ray; called about once a second."""
         if not self._stopped:
             self.meter.synced(self._syncer.take_durations())
-            exporter.publish(self.meter, self.engine.status(boottime()), self._transport)
+            exporter.publish(self.meter, lambda: self.engine.status(boottime()), self._transport)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from raycons.consensus.raft.messages import SnapshotChunk
-from raycons.member.metrics import Exporter, Meter
+from raycons.member.metrics import STATUS_EVERY, Exporter, Meter
 
 from .harness import World
 
@@ -86,8 +86,27 @@ def test_snapshots_are_counted_at_both_ends_and_under_one_name_each(published: P
         status = world.nodes[id].engine.status(world.now)
         assert status["last_snapshot_bytes"] == sum(sizes)
         exporter = Exporter("c", id)
-        for _ in range(2):
-            exporter.publish(Meter(), status, None)
+        for _ in range(STATUS_EVERY + 1):
+            exporter.publish(Meter(), lambda status=status: status, None)
         assert published.values[name] == 1
         assert published.values["raycons_snapshot_bytes"] == sum(sizes)
         assert max(published.made.values()) == 1
+
+
+def test_the_status_is_looked_at_now_and_then(published: Published) -> None:
+    status = {"commit": 0}
+    asked: list[int] = []
+
+    def look() -> dict[str, Any]:
+        asked.append(status["commit"])
+        return status
+
+    exporter = Exporter("c", 1)
+    for commit in range(2 * STATUS_EVERY + 1):
+        status["commit"] = commit
+        meter = Meter()
+        meter.submitted(100)
+        exporter.publish(meter, look, None)
+    assert asked == [0, STATUS_EVERY, 2 * STATUS_EVERY]
+    assert published.values["raycons_commits"] == 2 * STATUS_EVERY
+    assert published.values["raycons_proposals"] == 2 * STATUS_EVERY + 1
