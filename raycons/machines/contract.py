@@ -13,7 +13,7 @@ Rules of this seam
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -40,8 +40,14 @@ class State(Protocol):
     def get(self, table: Table, key: bytes) -> bytes | None:
         """The value of `key`, or None."""
 
+    def get_all(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
+        """As many `get`, in one call: a command may be hundreds of puts."""
+
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Set `key` to `value`."""
+
+    def put_all(self, table: Table, pairs: Mapping[bytes, bytes]) -> None:
+        """As many `put`, in one call."""
 
     def delete(self, table: Table, key: bytes) -> None:
         """Remove `key`; nothing happens where it is absent."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -116,14 +116,26 @@ class WriteBehindState:
         if table:
             return self._superseded(key)
         value = self._current.get(key, _ABSENT)
-        if value is not _ABSENT:
-            return value
+        return self._not_open(key) if value is _ABSENT else value
+
+    def get_all(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
+        """As many `get`, in one call."""
+        if table:
+            return [self._superseded(key) for key in keys]
+        from_open, not_open = self._current.get, self._not_open
+        return [
+            not_open(key) if (value := from_open(key, _ABSENT)) is _ABSENT else value
+            for key in keys
+        ]
+
+    def _not_open(self, key: bytes) -> bytes | None:
+        """The value in CURRENT of a key that the open chunk does not have."""
         value = self._young.get(key, _ABSENT)
         if value is not _ABSENT:
             return value
         value = self._old.get(key, _ABSENT)
         if value is _ABSENT:
-            value = self._store.get(SPACES[table], self._prefix + key)
+            value = self._store.get(SPACES[Table.CURRENT], self._prefix + key)
         self._remember(key, value)
         return value
 
@@ -141,6 +153,11 @@ class WriteBehindState:
         else:
             self._current[key] = value
         self._open_bytes += len(value)
+
+    def put_all(self, table: Table, pairs: Mapping[bytes, bytes]) -> None:
+        """As many `put`, in one call."""
+        (self._history if table else self._current).update(pairs)
+        self._open_bytes += sum(map(len, pairs.values()))
 
     def delete(self, table: Table, key: bytes) -> None:
         """Remove `key`; nothing happens where it is absent."""

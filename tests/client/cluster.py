@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -39,6 +39,12 @@ class DictState:
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         self._tables[table][key] = value
+
+    def get_all(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
+        return [self.get(table, key) for key in keys]
+
+    def put_all(self, table: Table, pairs: Mapping[bytes, bytes]) -> None:
+        self._tables[table].update(pairs)
 
     def delete(self, table: Table, key: bytes) -> None:
         self._tables[table].pop(key, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from sortedcontainers import SortedDict
 
@@ -28,6 +28,13 @@ class DictState:
         self._writes += 1
         self.puts += 1
         self.tables[table][key] = value
+
+    def get_all(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
+        return [self.get(table, key) for key in keys]
+
+    def put_all(self, table: Table, pairs: Mapping[bytes, bytes]) -> None:
+        for key, value in pairs.items():
+            self.put(table, key, value)
 
     def delete(self, table: Table, key: bytes) -> None:
         self._writes += 1

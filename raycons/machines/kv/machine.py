@@ -8,7 +8,7 @@ command overwrote together in one page. A read at an old revision finds its way 
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import TypeGuard, assert_never
 
 import msgspec
 
@@ -89,25 +89,30 @@ class KeyValueMachine:
             # be remembered by every replica.
             return self._encoder.encode((invalid("these bytes are no operations"),))
         versions = self._versions
-        put = versions.put
-        max_key_bytes = self._settings.max_key_bytes
-        max_value_bytes = self._settings.max_value_bytes
-        results: list[Result] = []
-        append = results.append
-        for operation in operations:
-            # Puts come by the hundred, so the usual one is done here, with no detour.
-            if (
-                type(operation) is Put
-                and 0 < len(operation.key) <= max_key_bytes
-                and len(operation.value) <= max_value_bytes
-            ):
-                versions.revision = revision = versions.revision + 1
-                put(operation.key, operation.value, revision)
-                append(PutDone(revision))
-            else:
-                append(self._carry_out(operation))
+        results: list[Result]
+        if self._are_good_puts(operations):  # the usual command, which may be hundreds of them
+            first = versions.revision + 1
+            versions.put_all(operations)
+            results = [PutDone(revision) for revision in range(first, versions.revision + 1)]
+        else:
+            results = [self._carry_out(operation) for operation in operations]
         versions.save()
         return self._encoder.encode(results)
+
+    def _are_good_puts(self, operations: Operations) -> TypeGuard[tuple[Put, ...]]:
+        """Whether all are puts, with nothing to refuse."""
+        max_key_bytes, max_value_bytes = (
+            self._settings.max_key_bytes,
+            self._settings.max_value_bytes,
+        )
+        for operation in operations:
+            if (
+                type(operation) is not Put
+                or not 0 < len(operation.key) <= max_key_bytes
+                or len(operation.value) > max_value_bytes
+            ):
+                return False
+        return True
 
     def query(self, data: bytes) -> bytes:
         """Answer the encoded `Queries` in order; returns their encoded `Results`.

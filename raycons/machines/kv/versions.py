@@ -10,10 +10,10 @@ Rules of this file
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from raycons.machines.contract import State, Table
-from raycons.machines.kv.commands import KeyValue
+from raycons.machines.kv.commands import KeyValue, Put
 from raycons.machines.kv.keys import PAIR, REVISIONS, current_bounds, deleted_prefix
 from raycons.machines.kv.records import (
     REVISION_BYTES,
@@ -35,8 +35,10 @@ class Versions:
     __slots__ = (
         "_delete",
         "_get",
+        "_get_all",
         "_overwritten",
         "_put",
+        "_put_all",
         "_stored",
         "compacted",
         "revision",
@@ -47,7 +49,9 @@ class Versions:
     def __init__(self, state: State) -> None:
         self.state = state
         self._get = state.get
+        self._get_all = state.get_all
         self._put = state.put
+        self._put_all = state.put_all
         self._delete = state.delete
         self.undo = UndoLog(state)
         self._overwritten = self.undo.pending.append
@@ -86,6 +90,25 @@ class Versions:
             create, version = create_and_version(old, REVISION_BYTES)
             header = pack_numbers(revision, create, version + 1)
         self._put(_CURRENT, stored_key, header + value)
+
+    def put_all(self, puts: Sequence[Put]) -> None:
+        """Carry out `puts` in order, each at a revision of its own, beginning with the next."""
+        keys = [PAIR + put.key for put in puts]
+        present: dict[bytes, bytes] = {}
+        overwritten = self._overwritten
+        revision = self.revision
+        for put, stored_key, stored in zip(puts, keys, self._get_all(_CURRENT, keys), strict=True):
+            revision += 1
+            old = present.get(stored_key, stored)
+            if old is None:
+                header = pack_numbers(revision, revision, 1)
+            else:
+                overwritten((revision, put.key, old))
+                create, version = create_and_version(old, REVISION_BYTES)
+                header = pack_numbers(revision, create, version + 1)
+            present[stored_key] = header + put.value
+        self._put_all(_CURRENT, present)
+        self.revision = revision
 
     def delete(self, key: bytes, end: bytes | None, revision: int) -> int:
         """Remove `key`, or all keys from it up to `end`, at `revision`; returns how many."""
