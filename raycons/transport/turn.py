@@ -15,7 +15,8 @@ class Flushable(Protocol):
         """Write what was gathered."""
 
 
-QUIET_S = 0.01  # a loop that had fewer than `FEW` turns in so long has no batches
+# A loop that had fewer than `FEW` turns in `QUIET_S` has no batches to wait for.
+QUIET_S = 0.01
 FEW = 4
 
 
@@ -34,9 +35,7 @@ class Turn:
         self._call_soon = loop.call_soon
         self._clock = loop.time
         self._turn_over = turn_over
-        self._ends = deque(
-            [-QUIET_S] * FEW, FEW
-        )  # when the last turns that brought something ended
+        self._ends = deque([-QUIET_S] * FEW, FEW)  # of the last turns that brought something
         self._scheduled = False
         self._arrived = False
         self._unflushed: list[Flushable] = []
