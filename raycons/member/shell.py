@@ -271,8 +271,11 @@ class Shell:
             return
         deadline = max(now, self.engine.next_deadline())  # 0: there is more to do at once
         armed_for, heartbeat_s = self._armed_for, self._heartbeat_s
-        if deadline < armed_for or (
-            armed_for < now + 2 * heartbeat_s and deadline > armed_for + heartbeat_s
+        # An overdue timer stays whatever is wanted: it shows that this process was stopped, and has
+        # a follower listen before it campaigns. One armed anew for what is due by now does not.
+        if now <= armed_for and (
+            deadline < armed_for
+            or (armed_for < now + 2 * heartbeat_s and deadline > armed_for + heartbeat_s)
         ):
             self._arm(deadline, now)
         if self.engine.configuration is not self._known_configuration:

@@ -118,7 +118,10 @@ def test_a_command_goes_in_and_its_answer_comes_out() -> None:
     asyncio.run(run())
 
 
-def test_a_follower_that_was_stopped_listens_before_it_campaigns() -> None:
+@pytest.mark.parametrize("disturbed_after_s", [None, 0.0, RAFT.heartbeat_interval_s / 10])
+def test_a_follower_that_was_stopped_listens_before_it_campaigns(
+    disturbed_after_s: float | None,
+) -> None:
     """The silence that it finds was its own; where the whole machine slept, its leader's too."""
 
     async def run() -> None:
@@ -127,12 +130,30 @@ def test_a_follower_that_was_stopped_listens_before_it_campaigns() -> None:
         engine: Any = rig.shell.engine
         tick = engine.tick
         engine.tick = lambda now: (order.append("tick"), tick(now))
+
+        def disturb() -> None:
+            """A client asks again: this says nothing about the leader."""
+            order.append("client")
+            rig.shell.client_received(7, GROUP, Submit(1, 0, b""))
+            rig.shell.turn_over()
+
+        def heartbeat() -> None:
+            order.append("heartbeat")
+            rig.shell.received(2, GROUP, Heartbeat(1, (0, 0), 1))
+            rig.shell.turn_over()
+
         # The process is stopped, and so is its leader, which speaks a moment after both go on.
         time.sleep(3 * RAFT.election_timeout_s + 2 * LATE_S)  # noqa: ASYNC251  on purpose
         loop = asyncio.get_running_loop()
-        loop.call_later(RAFT.heartbeat_interval_s / 2, order.append, "heartbeat")
+        loop.call_later(RAFT.heartbeat_interval_s / 2, heartbeat)
+        if disturbed_after_s == 0.0:
+            loop.call_soon(disturb)  # before the loop even looks at its timers
+        elif disturbed_after_s is not None:
+            loop.call_later(disturbed_after_s, disturb)
         await until(lambda: "tick" in order)
-        assert order == ["heartbeat", "tick"]
+        disturbances = [] if disturbed_after_s is None else ["client"]
+        assert order == [*disturbances, "heartbeat", "tick"]
+        assert all(type(message) is HeartbeatReply for _, message in rig.wire.sent)
         await rig.shell.stop()
 
     asyncio.run(run())
