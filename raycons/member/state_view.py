@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from hashlib import blake2b
-from itertools import islice
 
 import msgspec
 
@@ -18,8 +17,11 @@ from raycons.member.regions import PREFIX_BYTES, SPACES, state_prefix
 from raycons.store.contract import Batch, Store, View, after
 
 Record = tuple[int, bytes, bytes]  # table, key, value
-# What is read at once, so that commits wait at most about a millisecond for it.
+# What is read at once, whichever comes first, so that commits wait about a millisecond for it:
+# small records cost by their number, pages of history and large values by their bytes. A record is
+# never split, so one of a megabyte takes some milliseconds.
 SLICE_RECORDS = 1000
+SLICE_BYTES = 256 * 1024
 
 _encode_piece = msgspec.msgpack.Encoder().encode
 _decode_piece = msgspec.msgpack.Decoder(list[Record]).decode
@@ -113,19 +115,26 @@ class Digest:
         self._hash = blake2b(digest_size=32)
         self.counted = 0  # live records so far
 
-    def step(self, max_records: int = SLICE_RECORDS) -> bool:
-        """Take in up to `max_records` more; False: there are none left and the digest is whole."""
+    def step(self, max_records: int = SLICE_RECORDS, max_bytes: int = SLICE_BYTES) -> bool:
+        """Take in more; False: there are none left and the digest is whole.
+
+        Ends with the record that reaches `max_records` or `max_bytes` of keys and values.
+        """
         live, tables = self._live, tuple(Table)
         parts: list[bytes] = []
-        read = 0
-        for table, key, value in islice(self._records, max_records):
-            read += 1
+        size_bytes = 0
+        more = False
+        for read, (table, key, value) in enumerate(self._records, 1):
             if live(tables[table], key, value):
                 # With the lengths in front no two different lists of records give the same bytes.
                 parts += (_pack_lengths(table, len(key), len(value)), key, value)
+            size_bytes += len(key) + len(value)
+            if read >= max_records or size_bytes >= max_bytes:
+                more = True
+                break
         self._hash.update(b"".join(parts))
         self.counted += len(parts) // 3
-        return read == max_records
+        return more
 
     def hexdigest(self) -> str:
         """The digest of what was taken in so far, in hexadecimal."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from raycons.machines.contract import Table
 from raycons.member.state import Digest, Staging, WriteBehindState, state_prefix, sweep
+from raycons.member.state_view import SLICE_BYTES, SLICE_RECORDS
 from raycons.store.contract import Batch, Space, Store
 from raycons.store.memory import MemoryStore
 from raycons.store.rocks import RocksStore
@@ -356,6 +357,37 @@ def test_equal_content_has_an_equal_digest_however_it_came_to_be() -> None:
     second.end_entry(301, 9)
     write_all(second)
     assert digest_of(first) != digest_of(second)
+
+
+def test_a_slice_of_a_digest_is_small_in_records_and_in_bytes() -> None:
+    state = state_over(MemoryStore())
+    for number in range(100):
+        state.put(HISTORY, b"%05d" % number, bytes(64 * 1024))
+    for number in range(3000):
+        state.put(CURRENT, b"%05d" % number, b"v")
+    state.end_entry(1, 1)
+    write_all(state)
+    dead: list[bytes] = []  # is read all the same
+    read: list[tuple[Table, bytes]] = []
+
+    def live(table: Table, key: bytes, value: bytes) -> bool:
+        read.append((table, value))
+        return table == CURRENT or key not in dead
+
+    for _ in range(2):
+        view = state.view()
+        digest = Digest(view, live)
+        slices, more = [], True
+        while more:
+            read.clear()
+            more = digest.step()
+            slices.append((len(read), sum(len(value) for _, value in read)))
+        view.close()
+        assert max(records for records, _ in slices) <= SLICE_RECORDS
+        assert max(size for _, size in slices) < SLICE_BYTES + 64 * 1024
+        assert len(slices) < 35  # and not much smaller than it may be
+        assert digest.counted == 3100 - len(dead)
+        dead += [b"%05d" % number for number in range(50)]
 
 
 def test_a_digest_tells_where_a_key_ends_and_a_value_begins() -> None:
