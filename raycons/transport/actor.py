@@ -149,7 +149,8 @@ class ActorMemberTransport:
                 sender.inlet.feed(frames)
             except Malformed as error:
                 self.counters.reject("rejected_malformed", str(error), "a peer")
-                del self._senders[sender.greeting.id]
+                # What came before it may have ended the turn, and that the acquaintance.
+                self._senders.pop(sender.greeting.id, None)
                 return self._reply(f"malformed: {error}")
         return self._reply("")
 

@@ -47,6 +47,7 @@ class Recorder:
         self.events: list[tuple[Any, ...]] = []
         self.refuse: str | None = None
         self.on_received: Callable[..., None] = lambda *told: None
+        self.on_turn_over: Callable[[], None] = lambda: None
         self._changed = asyncio.Event()
 
     def _note(self, *event: Any) -> None:
@@ -78,6 +79,7 @@ class Recorder:
 
     def turn_over(self) -> None:
         self._note("turn_over")
+        self.on_turn_over()
 
     def named(self, name: str) -> list[tuple[Any, ...]]:
         return [event[1:] for event in self.events if event[0] == name]

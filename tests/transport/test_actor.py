@@ -348,6 +348,20 @@ def test_frames_are_checked_as_on_tcp(play: Play) -> None:
     play(scenario)
 
 
+def test_a_peer_let_go_by_the_turn_that_its_garbage_ends(play: Play) -> None:
+    async def scenario(harbour: Any) -> None:
+        member, told = alone(harbour)
+        member.know({2: ANYWHERE})
+        told.on_turn_over = lambda: member.know({})
+        peer = encode_greeting(harbour.greeting(2))
+        reply = decode_reply(await member.deliver(peer, frames_of(b"good", b"garbage")))
+        assert reply.refusal.startswith("malformed")
+        assert told.named("received") == [(2, 3, (1, b"good"))]
+        assert member.counters["rejected_malformed"] == 1
+
+    play(scenario)
+
+
 def test_a_client_that_stops_collecting_is_gone(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
