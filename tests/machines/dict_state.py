@@ -15,6 +15,7 @@ class DictState:
             table: SortedDict() for table in Table
         }
         self.puts = 0
+        self.reads = 0  # pairs that scans gave
         self._writes = 0
 
     def get(self, table: Table, key: bytes) -> bytes | None:
@@ -47,6 +48,7 @@ class DictState:
         rows = self.tables[table]
         for key in rows.irange(start, end, inclusive=(True, False), reverse=reverse):
             assert self._writes == opened_at, "a scan was used after a write"
+            self.reads += 1
             yield key, rows[key]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from raycons.machines.contract import Command, Table
-from raycons.machines.kv import KeyValueMachine, KeyValueSettings, keys, records, undo
+from raycons.machines.kv import KeyValueMachine, KeyValueSettings, keys, records, undo, versions
 from raycons.machines.kv.commands import (
     Compact,
     Compare,
@@ -134,13 +134,13 @@ class AgainstReference(RuleBasedStateMachine):
             self.index += 1
             self.machine.apply(Command(self.index, 1, 0, 1, body))
         assert self.machine.due(0) is None
-        # A page that is half dead is left, with the dead deletions that it names.
+        # A page that is half dead is left, with the dead landmarks that its items set.
         live = self.machine.liveness()
         named = {
-            keys.deleted_prefix(key) + records.pack_revision(until)
+            undo.landmark_of(item)
             for table, stored_key, page in rows(self.state)
             if table is Table.HISTORY and stored_key.startswith(keys.PAGE)
-            for until, key, _ in undo.items_of(page)
+            for item in undo.items_of(page)
         }
         dead = {key for table, key, value in rows(self.state) if not live(table, key, value)}
         assert dead - named <= {keys.SWEEP}
@@ -164,11 +164,17 @@ class TestAgainstReference(AgainstReference.TestCase):  # type: ignore[misc,vali
 
 
 class TestWithSmallPages(AgainstReference.TestCase):  # type: ignore[misc,valid-type]
-    """With pages of two items, so that a command, and a revision, has several."""
+    """With pages of two items, so that a command, and a revision, has several; more landmarks."""
 
     def setUp(self) -> None:
-        for name, value in (("PAGE_ITEMS", 2), ("_NEAR_PAGES", 1)):
-            patched = patch.object(undo, name, value)
+        small = (
+            (undo, "PAGE_ITEMS", 2),
+            (undo, "_NEAR_PAGES", 1),
+            (records, "MILESTONE", 2),
+            (versions, "MILESTONE", 2),
+        )
+        for module, name, value in small:
+            patched = patch.object(module, name, value)
             patched.start()
             self.addCleanup(patched.stop)
         super().setUp()

@@ -35,6 +35,7 @@ from raycons.machines.kv.commands import (
     Txn,
     TxnDone,
 )
+from raycons.machines.kv.records import MILESTONE
 
 from .dict_state import DictState, live_rows, rows
 
@@ -383,16 +384,69 @@ def test_what_a_command_overwrites_is_one_page(store: Store) -> None:
     assert store.history() == 2
 
 
-def test_a_deletion_keeps_the_record_under_its_key(store: Store) -> None:
+def test_a_deletion_sets_a_landmark(store: Store) -> None:
     store.do(Put(b"a", b"1"), Put(b"b", b"1"), Delete(b"", b""))
-    assert store.history() == 3  # two records, and the page that names them
+    assert store.history() == 3  # two landmarks, and the page that names them
+
+
+def test_every_so_many_versions_set_a_landmark(store: Store) -> None:
+    for number in range(2 * MILESTONE + 1):
+        store.do(Put(b"a", b"%d" % number))
+    assert store.history() == 2 * MILESTONE + 2  # a page for each version that went, two landmarks
+    store.do(Compact(2 * MILESTONE + 1))
+    store.run_what_is_due()
+    assert store.history() == 0
+
+
+def test_a_read_of_the_past_takes_few_steps_however_far_back(store: Store) -> None:
+    for number in range(1, 1001):
+        store.do(Put(b"a", b"%d" % number), Put(b"b", b""))
+    for revision in (1, 501, 1001, 1501, 1999):
+        before = store.state.reads
+        (done,) = store.ask(Range(b"a", revision=revision))
+        assert isinstance(done, RangeDone)
+        assert done.pairs[0].mod_revision == revision
+        assert store.state.reads - before < 2 * MILESTONE + 20
+
+
+def test_what_is_read_of_the_past_counts_as_room() -> None:
+    store = Store(KeyValueSettings(max_range_bytes=20_000, max_queries_bytes=20_000))
+    keys = [b"%04d" % number for number in range(1000)]
+    store.do(*[Put(key, b"old") for key in keys])
+    for _ in range(3):
+        store.do(*[Put(key, b"new") for key in keys])
+    (done,) = store.ask(Range(b"", b"", revision=1000))
+    assert isinstance(done, RangeDone)
+    assert done.more
+    assert 0 < len(done.pairs) < 200
+    assert done.count == 1000
+    assert 0 < len(store.ask(*[Range(b"0500", revision=1000)] * 100)) < 50
+
+
+def test_old_values_larger_than_the_room_are_found_a_few_at_a_time() -> None:
+    store = Store(KeyValueSettings(max_range_bytes=100_000))
+    keys = [b"%02d" % number for number in range(20)]
+    store.do(*[Put(key, bytes(60_000)) for key in keys])
+    store.do(*[Put(key, b"") for key in keys])
+    (done,) = store.ask(Range(b"", b"", revision=20))
+    assert isinstance(done, RangeDone)
+    assert [len(pair.value or b"") for pair in done.pairs] == [60_000, 60_000]
+    assert done.more
+
+
+def test_a_sweep_after_writes_of_its_command_leaves_nothing_behind(store: Store) -> None:
+    store.do(Put(b"a", b"1"), Put(b"c", b"1"))
+    store.do(Put(b"a", b"2"), Delete(b"c"), Compact(4), Sweep(100))
+    store.run_what_is_due()
+    assert store.history() == 0
 
 
 def test_a_page_is_divided_where_it_grows_too_large(store: Store) -> None:
-    store.do(*[Put(b"a", b"") for _ in range(1 + undo.PAGE_ITEMS + 1)])
+    store.do(*[Put(b"%d" % i, b"") for i in range(undo.PAGE_ITEMS + 1)])
+    store.do(*[Put(b"%d" % i, b"") for i in range(undo.PAGE_ITEMS + 1)])
     assert store.history() == 2
     large = Store(KeyValueSettings())
-    large.do(*[Put(b"a", bytes(undo.PAGE_BYTES)) for _ in range(4)])
+    large.do(*[Put(b"a", bytes(undo.PAGE_BYTES // 2)) for _ in range(4)])
     assert large.history() == 3
 
 

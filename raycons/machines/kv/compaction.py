@@ -1,7 +1,7 @@
 """Compaction: forgetting old revisions, at once for readers, and bit by bit on disk.
 
 A compaction is one logged command that only raises the bound below which reads are refused. From
-then on a deleted record is dead if it was deleted at or before that bound, and a page of what was
+then on a landmark is dead if its record ended at or before that bound, and a page of what was
 overwritten if all of it was. Deleting the dead is the work of sweeps: logged commands that each go
 through some pages, from the oldest on, and move a cursor in the state. Dead records do not belong
 to the logical state: states that are compared agree wherever their sweeps are.
@@ -20,10 +20,10 @@ from raycons.machines.kv.commands import (
     Sweep,
     SweepDone,
 )
-from raycons.machines.kv.keys import PAGE, SWEEP, deleted_prefix, page_key
-from raycons.machines.kv.records import REVISION_BYTES, pack_revision, unpack_revision
+from raycons.machines.kv.keys import PAGE, SWEEP, page_key
+from raycons.machines.kv.records import REVISION_BYTES, unpack_revision
 from raycons.machines.kv.settings import KeyValueSettings, invalid
-from raycons.machines.kv.undo import items_of
+from raycons.machines.kv.undo import items_of, landmark_of
 from raycons.machines.kv.versions import Versions
 
 # Bounds the work of one entry whatever a client asks for. Part of the log's format.
@@ -79,6 +79,7 @@ class Compaction:
         compacted = self._versions.compacted
         if self._progress.swept == compacted:
             return SweepDone(0, True)
+        self._versions.undo.save()  # else the cursor could pass what this command has yet to write
         left = min(command.records, _MOST_RECORDS_A_SWEEP)
         dead: list[bytes] = []
         deleted = 0
@@ -93,11 +94,7 @@ class Compaction:
             items = items_of(page)
             deleted += len(items)
             dead.append(stored_key)
-            dead += [
-                deleted_prefix(key) + pack_revision(until)
-                for until, key, record in items
-                if record is None
-            ]
+            dead += [landmark for item in items if (landmark := landmark_of(item)) is not None]
         for stored_key in dead:
             self._state.delete(Table.HISTORY, stored_key)
         self._progress = _Progress(swept, cursor)

@@ -4,7 +4,7 @@ r"""Where the key-value machine keeps things: the first byte of each stored key 
     CURRENT  01 "sweep"                    how far the deletion of dead history has come
     CURRENT  02 key                        the key's present record
     HISTORY  01 until number               a page of what commands overwrote: see `undo`
-    HISTORY  02 escape(key) 00 00 until    a deleted record, by the revision that deleted it
+    HISTORY  02 escape(key) 00 00 until    a landmark: a record, by the revision that ended it
 
 Revisions and page numbers are big-endian, so that they sort as bytes. Where a key is followed by a
 revision it must be encoded prefix-free, and in the order of the keys themselves: 00 becomes 00 ff,
@@ -22,8 +22,6 @@ REVISIONS = b"\x01revisions"
 SWEEP = b"\x01sweep"
 
 _TERMINATOR = b"\0\0"
-_REVISION_BYTES = 8
-_SUFFIX_BYTES = len(_TERMINATOR) + _REVISION_BYTES
 
 _pack_page = struct.Struct(">QI").pack
 
@@ -33,31 +31,22 @@ def page_key(until: int, number: int = 0) -> bytes:
     return PAGE + _pack_page(until, number)
 
 
-def deleted_prefix(key: bytes) -> bytes:
-    r"""What all deleted records of `key` begin with, and none of another key.
+def landmark_prefix(key: bytes) -> bytes:
+    r"""What all landmarks of `key` begin with, and none of another key.
 
-    >>> deleted_prefix(b"a") < deleted_prefix(b"a\0") < deleted_prefix(b"a\1")
+    >>> landmark_prefix(b"a") < landmark_prefix(b"a\0") < landmark_prefix(b"a\1")
     True
     """
     return PAIR + key.replace(b"\0", b"\0\xff") + _TERMINATOR
 
 
-def deleted_start(key: bytes) -> bytes:
-    r"""Where the deleted records of `key` and of all keys after it begin.
+def user_key(prefix: bytes) -> bytes:
+    r"""The key whose landmarks begin with `prefix`.
 
-    >>> deleted_start(b"a") <= deleted_prefix(b"a") < deleted_start(b"a\0")
-    True
-    """
-    return PAIR + key.replace(b"\0", b"\0\xff")
-
-
-def user_key(deleted_key: bytes) -> bytes:
-    r"""The key that a deleted record belongs to.
-
-    >>> user_key(deleted_prefix(b"a\0b") + bytes(8))
+    >>> user_key(landmark_prefix(b"a\0b"))
     b'a\x00b'
     """
-    return deleted_key[1:-_SUFFIX_BYTES].replace(b"\0\xff", b"\0")
+    return prefix[len(PAIR) : -len(_TERMINATOR)].replace(b"\0\xff", b"\0")
 
 
 def current_bounds(key: bytes, end: bytes) -> tuple[bytes, bytes]:
@@ -65,6 +54,12 @@ def current_bounds(key: bytes, end: bytes) -> tuple[bytes, bytes]:
     return PAIR + key, PAIR + end if end else AFTER_PAIRS
 
 
-def deleted_bounds(key: bytes, end: bytes) -> tuple[bytes, bytes]:
-    """Where the deleted records of `key` up to, not including, `end` begin and end."""
-    return deleted_start(key), deleted_start(end) if end else AFTER_PAIRS
+def landmark_bounds(key: bytes, end: bytes) -> tuple[bytes, bytes]:
+    r"""Where the landmarks of `key` up to, not including, `end` begin and end.
+
+    >>> start, stop = landmark_bounds(b"a", b"a\0")
+    >>> start <= landmark_prefix(b"a") < stop <= landmark_prefix(b"a\0")
+    True
+    """
+    start = PAIR + key.replace(b"\0", b"\0\xff")
+    return start, PAIR + end.replace(b"\0", b"\0\xff") if end else AFTER_PAIRS

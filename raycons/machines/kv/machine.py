@@ -117,13 +117,15 @@ class KeyValueMachine:
     def query(self, data: bytes) -> bytes:
         """Answer the encoded `Queries` in order; returns their encoded `Results`.
 
-        Where the pairs pass `max_queries_bytes`, the last queries get no result: ask them again.
+        Where the pairs, and what was read of the past to find them, pass `max_queries_bytes`, the
+        last queries get no result: ask them again.
         """
         try:
             queries = self._queries.decode(data)
         except _MALFORMED as error:
             return self._encoder.encode((invalid(f"these bytes are no ranges: {error}"),))
         revision = self._versions.revision
+        undo = self._versions.undo
         get = self._state.get
         current = Table.CURRENT
         room_bytes = self._settings.max_queries_bytes
@@ -145,8 +147,10 @@ class KeyValueMachine:
                     pair = KeyValue(key, record[HEADER_BYTES:], create, mod, version)
                     append(RangeDone(revision, (pair,), 1, False))
                     continue
+            read_before = undo.read_bytes
             result = self._range(asked)
             append(result)
+            room_bytes -= undo.read_bytes - read_before
             if type(result) is RangeDone:
                 room_bytes -= sum(len(pair.key) + len(pair.value or b"") for pair in result.pairs)
         return self._encoder.encode(results)

@@ -1,8 +1,8 @@
 """Reading pairs: at present, and as they were at an older revision.
 
-A read of the past begins with the records that it asks for or that came after them: those of
-present keys, and those of deleted ones. Each tells when its key was created, which decides whether
-the read sees the key at all; the undo log then leads from the record back to the one asked for.
+A read of the past begins with records that count then or came later: each key's first landmark
+after the revision, or else its present record. Such a record tells when its key was created, which
+decides whether the read sees the key at all; the undo log then leads back to the one asked for.
 """
 
 from __future__ import annotations
@@ -10,32 +10,36 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterator
-from itertools import starmap
+from itertools import groupby, starmap
 from operator import itemgetter
 
 import msgspec
 
 from raycons.machines.contract import State, Table
 from raycons.machines.kv.commands import Failed, Failure, KeyValue, Range, RangeDone
-from raycons.machines.kv.keys import PAIR, current_bounds, deleted_bounds, deleted_prefix, user_key
-from raycons.machines.kv.records import (
-    REVISION_BYTES,
-    pack_revision,
-    pair,
-    unpack_revision,
+from raycons.machines.kv.keys import (
+    PAIR,
+    current_bounds,
+    landmark_bounds,
+    landmark_prefix,
+    user_key,
 )
-from raycons.machines.kv.settings import MIB, KeyValueSettings, invalid, refused_span
+from raycons.machines.kv.records import REVISION_BYTES, pack_revision, pair, unpack_revision
+from raycons.machines.kv.settings import KIB, KeyValueSettings, invalid, refused_span
+from raycons.machines.kv.undo import UndoLog
 from raycons.machines.kv.versions import Versions
 
 # Beside its value a pair costs its key and its numbers; a range of tiny pairs is bounded too.
 _PAIR_OVERHEAD_BYTES = 32
-# Records that are led back together, in one pass over the pages.
-_MOST_TOGETHER = 4096
-_TOGETHER_BYTES = 4 * MIB
+# Records that are led back together: in one pass over the pages, and in a few milliseconds.
+_TOGETHER = 64
+_TOGETHER_BYTES = 64 * KIB
 _AFTER_REVISIONS = b"\xff" * (REVISION_BYTES + 1)
 
 _CURRENT = Table.CURRENT
 _HISTORY = Table.HISTORY
+
+_Row = tuple[bytes, bytes]  # a key and a record of it
 
 
 def refused_range(versions: Versions, asked: Range) -> Failed | None:
@@ -65,32 +69,39 @@ def read_range(versions: Versions, settings: KeyValueSettings, asked: Range, now
     visible = _Counted(_visible(versions.state, asked))
     if asked.count_only:
         return RangeDone(now, (), visible.count_all(), False)
+    undo = versions.undo
     pairs: list[KeyValue] = []
     more = False
     room_bytes = settings.max_range_bytes
-    for found in _led_back(versions, visible, asked):
-        more = room_bytes <= 0 or len(pairs) == asked.limit > 0
+    for rows in _together(visible, asked.limit):
+        read_before = undo.read_bytes
+        for found in _led_back(undo, rows, asked.revision, settings.max_range_bytes):
+            more = room_bytes <= 0 or len(pairs) == asked.limit > 0
+            if more:
+                break
+            if asked.keys_only:
+                found = msgspec.structs.replace(found, value=None)
+            pairs.append(found)
+            room_bytes -= len(found.key) + len(found.value or b"") + _PAIR_OVERHEAD_BYTES
         if more:
             break
-        if asked.keys_only:
-            found = msgspec.structs.replace(found, value=None)
-        pairs.append(found)
-        room_bytes -= len(found.key) + len(found.value or b"") + _PAIR_OVERHEAD_BYTES
+        # What was read to find these counts, too, against those that follow.
+        room_bytes -= undo.read_bytes - read_before
     count = len(pairs) if asked.uncounted else visible.count_all()
     return RangeDone(now, tuple(pairs), count, more)
 
 
 class _Counted:
-    """Records, each a key and what it held, counted as they are taken."""
+    """Rows, counted as they are taken."""
 
-    def __init__(self, records: Iterator[tuple[bytes, bytes]]) -> None:
-        self._records = records
+    def __init__(self, rows: Iterator[_Row]) -> None:
+        self._rows = rows
         self._taken = 0
 
-    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
-        for record in self._records:
+    def __iter__(self) -> Iterator[_Row]:
+        for row in self._rows:
             self._taken += 1
-            yield record
+            yield row
 
     def count_all(self) -> int:
         """How many there are; takes the rest."""
@@ -98,25 +109,38 @@ class _Counted:
         return self._taken
 
 
-def _led_back(versions: Versions, records: _Counted, asked: Range) -> Iterator[KeyValue]:
-    """The pairs that the range means, from the records that `_visible` gives."""
-    if not asked.revision:
-        yield from (pair(key, record) for key, record in records)
-        return
-    most = min(asked.limit + 1, _MOST_TOGETHER) if asked.limit else _MOST_TOGETHER
-    together: dict[bytes, bytes] = {}
+def _together(rows: _Counted, limit: int) -> Iterator[list[_Row]]:
+    """The rows in lists of bounded size."""
+    most = min(limit + 1, _TOGETHER) if limit else _TOGETHER
+    together: list[_Row] = []
     size_bytes = 0
-    for key, record in records:
-        together[key] = record
-        size_bytes += len(record)
+    for row in rows:
+        together.append(row)
+        size_bytes += len(row[1])
         if len(together) >= most or size_bytes >= _TOGETHER_BYTES:
-            yield from starmap(pair, versions.undo.as_of(asked.revision, together).items())
-            together.clear()
-            size_bytes = 0
-    yield from starmap(pair, versions.undo.as_of(asked.revision, together).items())
+            yield together
+            together, size_bytes = [], 0
+    if together:
+        yield together
 
 
-def _visible(state: State, asked: Range) -> Iterator[tuple[bytes, bytes]]:
+def _led_back(
+    undo: UndoLog, rows: list[_Row], revision: int, room_bytes: int
+) -> Iterator[KeyValue]:
+    """The pairs at `revision` (0: at present), from the rows that `_visible` gives."""
+    if not revision:
+        yield from starmap(pair, rows)
+        return
+    found = undo.as_of(revision, dict(rows), room_bytes)
+    if found is not None:
+        yield from starmap(pair, found.items())
+        return
+    half = len(rows) // 2
+    yield from _led_back(undo, rows[:half], revision, room_bytes)
+    yield from _led_back(undo, rows[half:], revision, room_bytes)
+
+
+def _visible(state: State, asked: Range) -> Iterator[_Row]:
     """The keys that the range means, in its order, limits aside, each with a record.
 
     For a read of the past that record is the one asked for, or a later one of the same life: from
@@ -124,46 +148,60 @@ def _visible(state: State, asked: Range) -> Iterator[tuple[bytes, bytes]]:
     """
     key, end, revision = asked.key, asked.end, asked.revision
     if end is None:
-        record = _lived_at(state, key, revision) if revision else state.get(_CURRENT, PAIR + key)
+        record = state.get(_CURRENT, PAIR + key)
+        if revision:
+            record = _lived_at(state, key, revision, record)
         return iter(()) if record is None else iter(((key, record),))
     if end and end <= key:
         return iter(())
     start, stop = current_bounds(key, end)
     stored = state.scan(_CURRENT, start, stop, reverse=asked.descending)
     present = ((stored_key[len(PAIR) :], record) for stored_key, record in stored)
-    if not revision:
+    return _lived_in(state, asked, end, present) if revision else present
+
+
+def _lived_at(state: State, key: bytes, revision: int, present: bytes | None) -> bytes | None:
+    """A record, not older than `revision`, of the life that `key` had then."""
+    if present is not None and _written(present) <= revision:
         return present
-    # At a revision a key has one life at most: the merge meets no equals.
-    return heapq.merge(
-        (row for row in present if _created(row[1]) <= revision),
-        _deleted_since(state, key, end, revision, asked.descending),
-        key=itemgetter(0),
-        reverse=asked.descending,
+    prefix = landmark_prefix(key)
+    landmarks = state.scan(
+        _HISTORY, prefix + pack_revision(revision + 1), prefix + _AFTER_REVISIONS
     )
+    _, record = next(landmarks, (b"", present))
+    return record if record is not None and _created(record) <= revision else None
+
+
+def _lived_in(state: State, asked: Range, end: bytes, present: Iterator[_Row]) -> Iterator[_Row]:
+    """As `_lived_at`, for all keys of a range."""
+    landmarks = _landmarks_after(state, asked, end)
+    # Of a key that is in both the merge gives the landmark first, which is the older.
+    rows = heapq.merge(landmarks, present, key=itemgetter(0), reverse=asked.descending)
+    for _, of_one_key in groupby(rows, key=itemgetter(0)):
+        row = next(of_one_key)
+        if _created(row[1]) <= asked.revision:
+            yield row
+
+
+def _landmarks_after(state: State, asked: Range, end: bytes) -> Iterator[_Row]:
+    """The first landmark of each key after the asked revision."""
+    start, stop = landmark_bounds(asked.key, end)
+    stored = state.scan(_HISTORY, start, stop, reverse=asked.descending)
+    for prefix, of_one_key in groupby(stored, key=lambda row: row[0][:-REVISION_BYTES]):
+        first: bytes | None = None
+        for stored_key, record in of_one_key:
+            (until,) = unpack_revision(stored_key, len(prefix))
+            if until > asked.revision and (first is None or asked.descending):
+                first = record
+        if first is not None:
+            yield user_key(prefix), first
+
+
+def _written(record: bytes) -> int:
+    (mod,) = unpack_revision(record)
+    return int(mod)
 
 
 def _created(record: bytes) -> int:
     (create,) = unpack_revision(record, REVISION_BYTES)
     return int(create)
-
-
-def _lived_at(state: State, key: bytes, revision: int) -> bytes | None:
-    """The last record of the life that `key` had at `revision`."""
-    record = state.get(_CURRENT, PAIR + key)
-    if record is None or _created(record) > revision:
-        # Only the life that ended first after then can have begun before.
-        prefix = deleted_prefix(key)
-        start, stop = prefix + pack_revision(revision + 1), prefix + _AFTER_REVISIONS
-        _, record = next(state.scan(_HISTORY, start, stop), (b"", None))
-    return record if record is not None and _created(record) <= revision else None
-
-
-def _deleted_since(
-    state: State, key: bytes, end: bytes, revision: int, descending: bool
-) -> Iterator[tuple[bytes, bytes]]:
-    """The keys that lived at `revision` and were deleted after it, each with its last record."""
-    start, stop = deleted_bounds(key, end)
-    for deleted_key, record in state.scan(_HISTORY, start, stop, reverse=descending):
-        (until,) = unpack_revision(deleted_key, len(deleted_key) - REVISION_BYTES)
-        if _created(record) <= revision < until:
-            yield user_key(deleted_key), record

@@ -20,11 +20,19 @@ _CREATE_AND_VERSION = struct.Struct(">QQ")
 REVISION_BYTES = _REVISION.size
 HEADER_BYTES = _NUMBERS.size
 
+MILESTONE = 32  # versions from one landmark to the next. Part of the state's format
+
 pack_revision = _REVISION.pack
 unpack_revision = _REVISION.unpack_from  # (bytes, offset=0) -> (revision,)
 pack_numbers = _NUMBERS.pack  # (mod, create, version) -> header
 unpack_numbers = _NUMBERS.unpack_from  # record -> (mod, create, version)
 create_and_version = _CREATE_AND_VERSION.unpack_from  # (record, REVISION_BYTES)
+
+
+def is_milestone(record: bytes) -> bool:
+    """Whether the record becomes a landmark when it is overwritten, too; see `undo`."""
+    (version,) = unpack_revision(record, 2 * REVISION_BYTES)
+    return bool(version % MILESTONE == 0)
 
 
 def pair(key: bytes, record: bytes) -> KeyValue:

@@ -19,7 +19,7 @@ class KeyValueSettings(msgspec.Struct, frozen=True):
 
     max_key_bytes: int = 8 * KIB
     max_value_bytes: int = 1 * MIB
-    max_range_bytes: int = 4 * MIB  # a range stops, with `more`, once its pairs pass this
+    max_range_bytes: int = 4 * MIB  # a range stops, with `more`, once what it reads passes this
     max_queries_bytes: int = 8 * MIB  # queries after those whose pairs pass this are not answered
     keep_revisions: int = 100_000  # the leader compacts when there are twice as many; 0: never
     sweep_records: int = 2048  # superseded values that one sweep deletes, and the rest of a page

@@ -14,19 +14,18 @@ from collections.abc import Iterable, Sequence
 
 from raycons.machines.contract import State, Table
 from raycons.machines.kv.commands import KeyValue, Put
-from raycons.machines.kv.keys import PAIR, REVISIONS, current_bounds, deleted_prefix
+from raycons.machines.kv.keys import PAIR, REVISIONS, current_bounds
 from raycons.machines.kv.records import (
+    MILESTONE,
     REVISION_BYTES,
     create_and_version,
     pack_numbers,
-    pack_revision,
     pair,
 )
-from raycons.machines.kv.undo import UndoLog
+from raycons.machines.kv.undo import Item, UndoLog
 
 _COUNTERS = struct.Struct(">QQ")
 _CURRENT = Table.CURRENT  # an enum's member is dear to look up where hundreds of puts pass
-_HISTORY = Table.HISTORY
 
 
 class Versions:
@@ -36,7 +35,6 @@ class Versions:
         "_delete",
         "_get",
         "_get_all",
-        "_overwritten",
         "_put",
         "_put_all",
         "_stored",
@@ -54,7 +52,6 @@ class Versions:
         self._put_all = state.put_all
         self._delete = state.delete
         self.undo = UndoLog(state)
-        self._overwritten = self.undo.pending.append
         self.revision = 0
         self.compacted = 0  # the oldest revision that can be read
         self._stored = (0, 0)  # (revision, compacted) in the state
@@ -67,8 +64,7 @@ class Versions:
 
     def save(self) -> None:
         """Write what the command overwrote, and the counters, if they changed."""
-        if self.undo.pending:
-            self.undo.save()
+        self.undo.save()
         counters = (self.revision, self.compacted)
         if counters != self._stored:
             self._put(_CURRENT, REVISIONS, _COUNTERS.pack(*counters))
@@ -86,7 +82,7 @@ class Versions:
         if old is None:
             header = pack_numbers(revision, revision, 1)
         else:
-            self._overwritten((revision, key, old))
+            self.undo.add(revision, key, old)
             create, version = create_and_version(old, REVISION_BYTES)
             header = pack_numbers(revision, create, version + 1)
         self._put(_CURRENT, stored_key, header + value)
@@ -95,7 +91,8 @@ class Versions:
         """Carry out `puts` in order, each at a revision of its own, beginning with the next."""
         keys = [PAIR + put.key for put in puts]
         present: dict[bytes, bytes] = {}
-        overwritten = self._overwritten
+        overwritten: list[Item] = []
+        size_bytes = 0
         revision = self.revision
         for put, stored_key, stored in zip(puts, keys, self._get_all(_CURRENT, keys), strict=True):
             revision += 1
@@ -103,11 +100,15 @@ class Versions:
             if old is None:
                 header = pack_numbers(revision, revision, 1)
             else:
-                overwritten((revision, put.key, old))
+                overwritten.append((revision, put.key, old))
+                size_bytes += len(put.key) + len(old)
                 create, version = create_and_version(old, REVISION_BYTES)
+                if version % MILESTONE == 0:
+                    self.undo.set_landmark(revision, put.key, old)
                 header = pack_numbers(revision, create, version + 1)
             present[stored_key] = header + put.value
         self._put_all(_CURRENT, present)
+        self.undo.add_all(overwritten, size_bytes)
         self.revision = revision
 
     def delete(self, key: bytes, end: bytes | None, revision: int) -> int:
@@ -120,12 +121,9 @@ class Versions:
             start, stop = current_bounds(key, end)
             # Listed before the first write: a scan does not outlive one.
             doomed = list(self.state.scan(_CURRENT, start, stop)) if start < stop else []
-        until = pack_revision(revision)
         deleted = 0
         for stored_key, record in doomed:
-            key = stored_key[len(PAIR) :]
-            self._put(_HISTORY, deleted_prefix(key) + until, record)
-            self._overwritten((revision, key, None))
+            self.undo.add_deleted(revision, stored_key[len(PAIR) :], record)
             self._delete(_CURRENT, stored_key)
             deleted += 1
         return deleted
