@@ -82,7 +82,10 @@ class Applier:
             UnreadableEntry: a newer version wrote the entry; this replica cannot go on.
         """
         committed = self._committed
-        self._ports.flush()
+        if self._requests.commands:
+            self._ports.flush()
+        else:
+            self._ports.step_aside()  # nobody waits here, and the leader may want this core
         entries = size_bytes = 0
         while committed and entries < SLICE_ENTRIES and size_bytes < SLICE_BYTES:
             entry = committed.popleft()

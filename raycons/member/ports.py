@@ -22,6 +22,9 @@ class Ports(Protocol):
     def flush(self) -> None:
         """Let go now of what was sent in this turn: what follows in it takes time."""
 
+    def step_aside(self) -> None:
+        """As `flush`, and let other processes run first: what follows is not urgent."""
+
     def sync(self, number: int) -> None:
         """Make all that was written to the store durable, then call `engine.durable(number)`.
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 from collections.abc import Callable
 from typing import Any
@@ -144,6 +145,11 @@ class Shell:
         """Write to the sockets now: what follows takes time."""
         if self._transport is not None:
             self._transport.flush()
+
+    def step_aside(self) -> None:
+        """Write to the sockets now, and let whom it wakes run first, where cores are scarce."""
+        self.flush()
+        os.sched_yield()
 
     def sync(self, number: int) -> None:
         """Make durable all that was written so far, then say so."""

@@ -293,6 +293,9 @@ class VirtualMember:
     def flush(self) -> None:
         """See Ports."""
 
+    def step_aside(self) -> None:
+        """See Ports."""
+
     def sync(self, number: int) -> None:
         """See Ports."""
         self._mirror.given_to_disk(number, self.disk.batches_written)

@@ -105,6 +105,9 @@ class Node:
     def flush(self) -> None:
         """See Ports."""
 
+    def step_aside(self) -> None:
+        """See Ports."""
+
     def sync(self, number: int) -> None:
         covered = len(self.store.batches)
         self.world.after(self.world.sync_s, lambda: self._synced(number, covered))
