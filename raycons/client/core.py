@@ -355,8 +355,8 @@ class ClientCore:
                 self._outbox.drop(call)
             case Frame(), sessions.UnknownSession():
                 self._attempts.refuse(answer.request)  # this attempt certainly did nothing
+                self._try_again(call)  # first: what waits now ends with the others, and only once
                 self._session_ended(call.session)
-                self._try_again(call)
             case Renewal(), sessions.UnknownSession():
                 self._session_ended(call.session)
             case _, sessions.Crowded(message):

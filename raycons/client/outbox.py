@@ -92,10 +92,14 @@ class Outbox:
             call.session.settle(call.number)
 
     def dissolve(self, frame: Frame) -> None:
-        """Certainly not applied: give up the number, put the operations back into the queue."""
+        """Certainly not applied: give up the number, put the operations back into the queue.
+
+        The frame is left empty: what is in the queue is in no frame, whoever comes by it again.
+        """
         self.drop(frame)
-        for pending in frame.operations:
-            if pending.done is not None:
+        operations, frame.operations = frame.operations, []
+        for pending in operations:
+            if pending.done is not None and pending.call is frame:
                 pending.call = None
                 self.operations.members.append(pending)
 
