@@ -59,7 +59,9 @@ __all__ = [
     "replica_path",
 ]
 
-FORMAT = 2  # of the directory and of every key and value in it
+# Of the directory and of every key and value in it. Snapshots carry these to other members, so
+# `transport.contract.PROTOCOL_VERSION` rises whenever this does.
+FORMAT = 2
 IDENTITY, LOCK, DATABASE = "identity.json", "lock", "db"
 # So many openings can lie between two meetings of peers, and they still tell the store from a copy.
 REMEMBERED_OPENINGS = 64

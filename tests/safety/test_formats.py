@@ -18,6 +18,7 @@ from raycons.consensus.raft import messages as raft
 from raycons.member.codec import MemberCodec
 from raycons.member.protocol import Leader, Submit
 from raycons.store.contract import Space
+from raycons.store.directory import FORMAT
 from raycons.transport.contract import PROTOCOL_VERSION, Address, Greeting
 from raycons.transport.greeting import MAGIC
 from raycons.transport.inlet import Inlet
@@ -147,7 +148,15 @@ def test_what_only_peers_say_has_no_effect_from_a_client(tmp_path: Path) -> None
 # --- another protocol version ---------------------------------------------------------------------
 
 
-def test_who_speaks_a_strange_version_is_told_ours_and_elects_nobody(tmp_path: Path) -> None:
+def test_the_protocol_rises_with_the_format_of_the_state() -> None:
+    """Both began at 1, and a snapshot carries the state's records: none goes up alone."""
+    assert PROTOCOL_VERSION >= FORMAT
+
+
+@pytest.mark.parametrize("strange", [PROTOCOL_VERSION - 1, PROTOCOL_VERSION + 1])
+def test_who_speaks_a_strange_version_is_told_ours_and_elects_nobody(
+    tmp_path: Path, strange: int
+) -> None:
     async def story() -> None:
         async with town(tmp_path, raft=PATIENT) as members:
             await members.found()
@@ -156,7 +165,7 @@ def test_who_speaks_a_strange_version_is_told_ours_and_elects_nobody(tmp_path: P
             terms = {id: members.status(id)["term"] for id in members.members}
             for _ in range(50):
                 reader, writer = await asyncio.open_connection(*address)
-                writer.write(MAGIC + struct.pack("<HH", PROTOCOL_VERSION + 1, 5))
+                writer.write(MAGIC + struct.pack("<HH", strange, 5))
                 said = await reader.read()  # to the end: the connection is closed
                 assert said[: len(MAGIC)] == MAGIC
                 assert struct.unpack_from("<H", said, len(MAGIC))[0] == PROTOCOL_VERSION

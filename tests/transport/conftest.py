@@ -11,6 +11,7 @@ import pytest
 import uvloop
 
 from raycons.transport.contract import (
+    PROTOCOL_VERSION,
     Address,
     Greeting,
     Malformed,
@@ -120,7 +121,9 @@ class Harbour:
 
     def greeting(self, id: int, incarnation: int = 1, **fields: Any) -> Greeting:
         values = {"cluster": "c", "nonce": 7 * id, "opening": 100 * id + incarnation, **fields}
-        return Greeting(version=1, id=id, incarnation=incarnation, address=None, **values)
+        return Greeting(
+            version=PROTOCOL_VERSION, id=id, incarnation=incarnation, address=None, **values
+        )
 
     def settings(self, **fields: Any) -> TransportSettings:
         return TransportSettings(**fields)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raycons.transport import greeting as greeting_module
-from raycons.transport.contract import Greeting
+from raycons.transport.contract import PROTOCOL_VERSION, Greeting
 from raycons.transport.greeting import (
     MAGIC,
     MAX_GREETING_BYTES,
@@ -182,25 +182,25 @@ def test_another_protocol_version_is_named_on_both_sides(monkeypatch: pytest.Mon
     monkeypatch.setattr(greeting_module, "PROTOCOL_VERSION", 9)
     newer = Handshake.dialing(hello_of(1), SECRET, welcome)
     monkeypatch.undo()
-    with pytest.raises(Rejected, match="version 9, this side 1") as rejected:
+    with pytest.raises(Rejected, match=f"version 9, this side {PROTOCOL_VERSION}") as rejected:
         acceptor.feed(newer.take())
     assert rejected.value.counter == "rejected_version"
     monkeypatch.setattr(greeting_module, "PROTOCOL_VERSION", 9)
-    with pytest.raises(Rejected, match="version 1, this side 9"):
+    with pytest.raises(Rejected, match=f"version {PROTOCOL_VERSION}, this side 9"):
         newer.feed(rejected.value.farewell)
 
 
 def test_an_oversize_greeting_is_refused_from_its_length_alone() -> None:
     _, acceptor = sides()
     with pytest.raises(Rejected) as rejected:
-        acceptor.feed(MAGIC + struct.pack("<HH", 1, MAX_GREETING_BYTES + 1))
+        acceptor.feed(MAGIC + struct.pack("<HH", PROTOCOL_VERSION, MAX_GREETING_BYTES + 1))
     assert rejected.value.counter == "rejected_oversize"
 
 
 def test_a_greeting_that_is_none_is_refused() -> None:
     _, acceptor = sides()
     with pytest.raises(Rejected) as rejected:
-        acceptor.feed(MAGIC + struct.pack("<HH", 1, 3) + b"\x93\x01\x02" + bytes(32))
+        acceptor.feed(MAGIC + struct.pack("<HH", PROTOCOL_VERSION, 3) + b"\x93\x01\x02" + bytes(32))
     assert rejected.value.counter == "rejected_malformed"
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from raycons.errors import TransportError
-from raycons.transport.contract import Address
+from raycons.transport.contract import PROTOCOL_VERSION, Address
 from raycons.transport.gate import Direction, Gate
-from raycons.transport.greeting import Handshake
+from raycons.transport.greeting import MAGIC, Handshake
 
 Play = Callable[[Callable[[Any], Any]], None]
 
@@ -318,13 +319,18 @@ def test_a_client_that_does_not_read_is_disconnected(play: Play) -> None:
 # --- who does not get in --------------------------------------------------------------------------
 
 
+def prelude(greeting_bytes: int) -> bytes:
+    """What a speaker of our version begins with: how long its greeting will be."""
+    return MAGIC + struct.pack("<HH", PROTOCOL_VERSION, greeting_bytes)
+
+
 @pytest.mark.parametrize(
     ("said", "counter"),
     [
         (b"GET / HTTP/1.1\r\n\r\n", "rejected_stranger"),
         (b"raycons\x00\x63\x00\x00\x00", "rejected_version"),
-        (b"raycons\x00\x01\x00\xff\xff", "rejected_oversize"),
-        (b"raycons\x00\x01\x00\x02\x00\xc1\xc1" + bytes(32), "rejected_malformed"),
+        (prelude(0xFFFF), "rejected_oversize"),
+        (prelude(2) + b"\xc1\xc1" + bytes(32), "rejected_malformed"),
     ],
 )
 def test_a_stranger_is_closed_and_counted(play: Play, said: bytes, counter: str) -> None:
