@@ -172,7 +172,7 @@ class Changes(Snapshots):
             self.send(self.transferee, TimeoutNow(self.term))
 
     def mind_transfer(self, now: float) -> None:
-        """With each heartbeat: repeat what may have got lost; give up after the deadline."""
+        """With each beat: repeat what may have got lost; give up after the deadline."""
         if not self.transferee:
             return
         if now >= self.transfer_deadline or self.transferee not in self.progress:

@@ -103,6 +103,7 @@ class Core:
         self.led_since = 0.0
         self.led_from_us = 0
         self.heartbeat_due = 0.0
+        self.beat_due = 0.0
         self.uncommitted_bytes = 0
         self.transferee: ReplicaId = 0
         self.transfer_deadline = 0.0

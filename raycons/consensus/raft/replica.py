@@ -104,13 +104,12 @@ class RaftReplica(Changes):
             # Commits go on over the followers' disks, so a hiccup is worth no election.
             if self.disk_silent(now, self.settings.disk_stall_s):
                 self.become_follower(0, now, "our disk does not answer")
-            elif now >= self.heartbeat_due:
+            elif now >= min(self.heartbeat_due, self.beat_due):
                 if self.quorum_is_silent(now):
                     self.become_follower(0, now, "a quorum is silent")
                     return
                 self.mind_transfer(now)
-                self.send_heartbeats(now)
-                self.beat_round = self.round
+                self.beat(now)
         elif now >= self.election_deadline:
             self.election_timer_due(now)
         if self.asked:
@@ -120,7 +119,10 @@ class RaftReplica(Changes):
         """When `tick` should be called next, if nothing else happens before."""
         if self.retired:
             return NEVER
-        deadline = self.heartbeat_due if self.role == "leader" else self.election_deadline
+        if self.role == "leader":
+            deadline = min(self.heartbeat_due, self.beat_due)
+        else:
+            deadline = self.election_deadline
         if self.asked:
             deadline = min(deadline, *(asked.deadline for asked in self.asked.values()))
         return deadline

@@ -27,7 +27,7 @@ class Replication(Election):
     """The duty of keeping the logs the same."""
 
     round = 0  # numbers the heartbeat rounds of this replica, never reused
-    beat_round = 0  # the newest round that the timer began (reads begin rounds too)
+    beat_round = 0  # the newest round when it was last time to look after all followers
 
     # --- the leader's side ------------------------------------------------------------------------
 
@@ -39,6 +39,7 @@ class Replication(Election):
         self.uncommitted_bytes = 0
         self.progress = {id: Progress(self.log.last_index + 1, now) for id in self.peers()}
         self.heartbeat_due = now
+        self.beat_due = now + self.settings.heartbeat_interval_s
         self.term_start = self.append_as_leader(EntryKind.NOOP, b"", now).index
         self.announce("elected")
         self.leader_changed()
@@ -217,6 +218,17 @@ class Replication(Election):
         self.reset_election_timer(now)
 
     # --- heartbeats -------------------------------------------------------------------------------
+
+    def beat(self, now: float) -> None:
+        """Once an interval: a round, unless reads began one, and leave to look for what got lost.
+
+        Reads move only the next heartbeat, never the next beat: however many there are, what only
+        time brings comes.
+        """
+        if now >= self.heartbeat_due:
+            self.send_heartbeats(now)
+        self.beat_due = now + self.settings.heartbeat_interval_s
+        self.beat_round = self.round
 
     def send_heartbeats(self, now: float) -> None:
         """Begin a round: a quorum's echoes will prove that we still led when it began."""
