@@ -37,7 +37,7 @@ class Pending(msgspec.Struct, eq=False):
     cohort: Cohort
     queue: Queue | None  # where it waits for a call; None: it gets one at once
     done: Done  # None: it ended
-    call: Call | None = None  # None: in the queue
+    call: Call | None = None  # None: in the queue, or it ended
 
 
 class Cohort:

@@ -140,8 +140,7 @@ class ClientCore:
 
     def cancel(self, pending: Pending) -> None:
         """Nobody waits for this operation any more: it is not told whether it takes effect."""
-        if self._gathering.withdraw(pending) is not None:
-            self._outbox.remove(pending)
+        self._outbox.withdraw(pending)
 
     # --- what the world tells ---------------------------------------------------------------------
 
@@ -191,9 +190,8 @@ class ClientCore:
             error = outcome.late(
                 pending.call, reading, self._last_refusal, [*self.routing.connected], self.absence
             )
-            done = self._gathering.withdraw(pending)
+            done = self._outbox.withdraw(pending)
             if done is not None:
-                self._outbox.remove(pending)
                 self._tell(done, error)
         for call in self._attempts.silent(now):
             self._lose_patience(call)

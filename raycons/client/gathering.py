@@ -73,7 +73,8 @@ class Gathering:
         """End an operation without a word; gives whom to tell, or None where it ended before."""
         done = pending.done
         if done is not None:
-            pending.done = pending.operation = None  # its value, too: others may keep `pending`
+            # Its value and its call's payload, too: a cohort keeps `pending` until all have ended.
+            pending.done = pending.operation = pending.call = None
             self.operations -= 1
             self.size_bytes -= pending.size_bytes
             cohort = pending.cohort

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from raycons.client.attempts import Attempts
-from raycons.client.calls import Call, Ending, Frame, Pending, Queries, Queue
+from raycons.client.calls import Call, Done, Ending, Frame, Pending, Queries, Queue
 from raycons.client.gathering import Gathering, Tell
 from raycons.client.registration import Registration
 from raycons.client.routing import NOBODY, Routing
@@ -69,13 +69,20 @@ class Outbox:
 
     # --- out --------------------------------------------------------------------------------------
 
-    def remove(self, pending: Pending) -> None:
-        """Take a withdrawn operation out of where it is."""
+    def withdraw(self, pending: Pending) -> Done:
+        """End an operation and take it out of where it is; gives what `Gathering.withdraw` does."""
         call = pending.call
-        if call is None:
-            if pending.queue is not None:
-                pending.queue.withdrawn()
-            return
+        done = self.gathering.withdraw(pending)
+        if done is None:
+            return None
+        if call is not None:
+            self._leave(call)
+        elif pending.queue is not None:
+            pending.queue.withdrawn()
+        return done
+
+    def _leave(self, call: Call) -> None:
+        """One of the operations in `call` was withdrawn."""
         call.live -= 1
         if call.live == 0:
             self.drop(call)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from raycons import errors
+from raycons.client.calls import Frame
 from raycons.client.core import Lagging
 from raycons.client.settings import ClientSettings
 from raycons.machines import sessions
@@ -647,6 +648,21 @@ def test_what_ended_is_not_left_to_the_garbage_collector(driver: Driver) -> None
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def test_what_ended_holds_no_bytes_while_others_of_its_turn_go_on(driver: Driver) -> None:
+    driver.get("slow", driver.now + 10, ReadLevel.STALE)  # its member keeps silent
+    driver.put("answered", driver.now + 10, b"<answered>")
+    [frame] = [message for _, message in driver.turn() if isinstance(message, Submit)]
+    driver.answer(1, frame)
+    cancelled = driver.put("cancelled", driver.now + 10, b"<cancelled>")
+    driver.turn()
+    driver.core.cancel(cancelled)
+    assert driver.core.in_flight == 1
+    del frame
+    gc.collect()
+    frames = [thing for thing in gc.get_objects() if type(thing) is Frame]
+    assert not [at for at in frames for value in (b"<a", b"<c") if value in at.payload]
 
 
 def test_a_frame_that_nobody_waits_for_is_given_up(driver: Driver) -> None:
