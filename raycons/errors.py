@@ -86,6 +86,10 @@ class BadValueType(BadArgument, TypeError):
     """A value is not bytes, and the handle has no codec to turn it into bytes."""
 
 
+class BadHistory(BadArgument):
+    """A recorded history is not one; the message names the line."""
+
+
 # --- clusters -------------------------------------------------------------------------------------
 
 
