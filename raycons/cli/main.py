@@ -1,6 +1,7 @@
 """The `raycons` command, and what becomes of an error.
 
-Exit codes: 0 done; 1 refused, failed or disproved; 2 wrong usage; 130 interrupted.
+Exit codes: 0 done; 1 refused, failed or disproved; 2 wrong usage; 130 interrupted. `raycons check`
+has two more meanings: 2 undecided, 3 bad input.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ COMMANDS = {
     "members": ("raycons.cli.members", "members"),
     "bench": ("raycons.cli.benches", "bench"),
     "simulate": ("raycons.cli.simulate", "command"),
+    "check": ("raycons.cli.check", "command"),
     "demo": ("raycons.cli.demo", "demo"),
 }
 

@@ -15,12 +15,14 @@ from __future__ import annotations
 from raycons.verify.checker import Verdict, check
 from raycons.verify.history import Operation, encoded, read_history
 from raycons.verify.models import IMPOSSIBLE, Model
+from raycons.verify.recorder import Recorder
 from raycons.verify.violation import Violation
 
 __all__ = [
     "IMPOSSIBLE",
     "Model",
     "Operation",
+    "Recorder",
     "Verdict",
     "Violation",
     "check",

@@ -102,7 +102,7 @@ def read_history(
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise BadHistory(f"{path}: cannot be read: {error.strerror}") from error
+        raise BadHistory(f"the file cannot be read: {error.strerror}") from error
     return parsed(data.rstrip().split(b"\n") if data.strip() else [], operations)
 
 
@@ -128,7 +128,7 @@ def _operation(number: int, line: bytes, operations: Collection[str]) -> Operati
         _check_fields(fields, operations)
         operation = msgspec.convert(fields, Operation)
         _check_times(operation)
-        if operations is KEY_VALUE_OPERATIONS:
+        if operations == KEY_VALUE_OPERATIONS:
             _check_key_value(operation, fields)
     except (ValueError, msgspec.ValidationError) as error:
         raise BadHistory(f"line {number}: {error}") from error
@@ -142,7 +142,7 @@ def _check_fields(fields: dict[str, Any], operations: Collection[str]) -> None:
     strange = [name for name in fields if name not in _FIELDS]
     if strange:
         raise ValueError(f"no field is called {strange[0]!r}; there are {', '.join(_FIELDS)}")
-    if fields["op"] not in operations:
+    if not isinstance(fields["op"], str) or fields["op"] not in operations:
         raise ValueError(f"op {fields['op']!r} is none of {', '.join(sorted(operations))}")
 
 

@@ -12,6 +12,8 @@ from raycons.verify.models.contract import IMPOSSIBLE, Model
 from raycons.verify.search import Found, Search
 from raycons.verify.window import Trial, Window
 
+LONG = 48  # characters of a value that are shown
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -33,7 +35,7 @@ class Dead:
 class Violation:
     """The smallest part that was found of one object's history that nothing explains."""
 
-    key: str  # of its operations
+    key: str  # of its operations, or several
     operations: tuple[Operation, ...]  # by their call
     loose: frozenset[int]  # of these, those that may as well have happened before all or never
     impossible: Operation  # must have taken effect by its return, and cannot
@@ -44,6 +46,16 @@ class Violation:
     explained: tuple[Step, ...]  # a longest order that agrees with the model
     dead_ends: tuple[Dead, ...]  # what could come next by real time
     of: int  # operations on the object in the whole history
+
+    def told(self, op: Operation) -> str:
+        """An operation and its answer, with the key where there are several."""
+        several = len({one.key for one in self.operations}) > 1
+        return f"{printable(op.key)} {describe(op)}" if several else describe(op)
+
+
+def printable(key: str) -> str:
+    """A key with escapes for what a terminal or a picture cannot show."""
+    return repr(key)[1:-1]
 
 
 def describe(op: Operation) -> str:
@@ -61,8 +73,12 @@ def describe(op: Operation) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as JSON; null is "absent"."""
-    return "absent" if value is None else msgspec.json.encode(value).decode()
+    """A value as JSON; null is "absent", and the middle of a long one is left out."""
+    return "absent" if value is None else _short(msgspec.json.encode(value).decode())
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONG else f"{text[: LONG // 2]}...{text[-LONG // 4 :]}"
 
 
 def violation(window: Window, model: Model, of: int) -> Violation:
@@ -83,11 +99,11 @@ def violation(window: Window, model: Model, of: int) -> Violation:
     start, search, found = stuck
     explained, simple_state, state = _replayed(told, model, start, search, found)
     return Violation(
-        key=ops[0].key,
+        key=", ".join(sorted({printable(op.key) for op in ops})),
         operations=ops,
         loose=told.loose,
         impossible=ops[search.order.by_return[found.position]],
-        start=model.shown(start),
+        start=_short(model.shown(start)),
         is_cut=window.is_cut,
         explained=explained,
         dead_ends=tuple(
@@ -109,11 +125,11 @@ def _replayed(
         state = model.step(state, window.ops[place])
         # A start is written as the search has it, so a read of it may seem to differ.
         state = simple if state is IMPOSSIBLE else state
-        steps.append(Step(window.ops[place], model.shown(state)))
+        steps.append(Step(window.ops[place], _short(model.shown(state))))
     return tuple(steps), simple, state
 
 
 def _reason(model: Model, simple_state: Any, simple: Operation, state: Any) -> str:
     if model.step(simple_state, simple) is IMPOSSIBLE:
-        return f"not possible where the state is {model.shown(state)}"
+        return f"not possible where the state is {_short(model.shown(state))}"
     return "possible, and then something before it is not"

@@ -107,23 +107,31 @@ def up_to(ops: Sequence[Operation], search: Search) -> Window:
 
 
 def shrunk(window: Window, trial: Trial) -> Window:
-    """The window with as much loosened or left out as can be, in halves, quarters and so on.
+    """The window with as much loosened or left out as can be.
 
-    As Zeller and Hildebrandt's delta debugging (2002), but older operations go first. A trial
-    that takes too long counts as failed; raises OutOfTime.
+    Reads first: they leave no trace. A loosened write has to be shown if it is read. A trial that
+    takes too long counts as failed; raises OutOfTime.
+    """
+    window = _halving(window, trial, trial.model.only_reads)
+    return _halving(window, trial, lambda op: True)
+
+
+def _halving(window: Window, trial: Trial, may_go: Callable[[Operation], bool]) -> Window:
+    """Loosen chunks of the operations that `may_go`: halves, quarters and so on, older ones first.
+
+    Zeller and Hildebrandt 2002, "Simplifying and isolating failure-inducing input".
     """
     size = len(window.ops)
     while size:
         place = 0
         while place < len(window.ops):
             chunk = range(place, min(place + size, len(window.ops)))
-            fixed = [one for one in chunk if one not in window.loose]
-            smaller = _without(window, fixed, trial.model) if fixed else window
+            fixed = [one for one in chunk if one not in window.loose and may_go(window.ops[one])]
+            smaller = _without(window, fixed, trial.model)
+            place += size
             if fixed and trial.stuck(smaller) is not None:
-                place += size - (len(window.ops) - len(smaller.ops))
+                place -= len(window.ops) - len(smaller.ops)
                 window = smaller
-            else:
-                place += size
         size //= 2
     return window
 
