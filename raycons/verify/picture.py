@@ -107,10 +107,12 @@ def _bar(violation: Violation, place: int, y: int) -> str:
         right = float(LEFT + WIDTH + RIGHT)  # out of the picture
     else:
         right = LEFT + WIDTH * (op.returned - begin) / (end - begin)
+    width = max(right - x, 3)
     note = remark(violation, place)
     return (
         f"<g><title>{escape(_hint(violation, op, begin, note))}</title>"
-        f'<rect class="{_kind(op, note)}" x="{x:.1f}" y="{y + 18}" width="{max(right - x, 3):.1f}" height="{BAR}" rx="3"/>'
+        f'<rect class="{_kind(op, note)}" x="{x:.1f}" y="{y + 18}" width="{width:.1f}"'
+        f' height="{BAR}" rx="3"/>'
         f'<text x="{x + 5:.1f}" y="{y + 33}">{escape(violation.told(op))}</text></g>'
     )
 

@@ -35,13 +35,13 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from raycons.errors import BadArgument
 from raycons.verify.history import Operation
-from raycons.verify.models.contract import IMPOSSIBLE, Model
+from raycons.verify.models.contract import IMPOSSIBLE, SEVERAL, Model
 from raycons.verify.order import Order
 from raycons.verify.ring import Ring
+from raycons.verify.unknowns import Unknowns, hashable
 
-LOOK_AT_CLOCK_EVERY = 256  # points
+LOOK_AT_CLOCK_EVERY = 256  # turns
 _NO_MORE = -1
 _NOTHING: Final = object()  # `before`, where the last operation is not of unknown outcome
 
@@ -103,26 +103,10 @@ class Search:
         self._late = late
         self._reads = [model.only_reads(op) for op in ops]
         self._waiting = Ring(self.order.known, len(ops))  # known, not linearized; by their call
-        self._group_unknown()
+        self._unknowns = Unknowns(ops, self.order, model)
+        self._requires = [hashable(model.requires(op)) for op in ops]
+        self._leads_elsewhere = [model.leads_to(op) is SEVERAL for op in ops]
         self._begin(start)
-
-    def _group_unknown(self) -> None:
-        """Rule 2: the unknown operations that are alike, and how many of each were linearized."""
-        groups: dict[Hashable, list[int]] = {}
-        self._group_of: dict[int, int] = {}
-        for number in self.order.unknown:
-            op = self.ops[number]
-            if self._reads[number]:
-                continue  # rule 4
-            # One whose call is not all that holds it back is alike with none.
-            alone = number if number in self.order.predecessor else None
-            group = groups.setdefault(hashable((op.op, op.key, op.value, op.old, alone)), [])
-            group.append(number)
-        self._groups = list(groups.values())  # by the call of their first
-        self._used = [0] * len(self._groups)
-        self._unused = Ring(range(len(self._groups)), len(self._groups))
-        for place, group in enumerate(self._groups):
-            self._group_of.update(dict.fromkeys(group, place))
 
     def _begin(self, state: Any) -> None:
         point = Point(0, 0, state, _NOTHING)
@@ -147,7 +131,11 @@ class Search:
         last = len(self.order.by_return)
         frames, seen = self._frames, self._seen
         limit = len(seen) + patience if patience is not None else None
+        turns = 0
         while frames and self.position < last:
+            turns += 1
+            if not turns % LOOK_AT_CLOCK_EVERY and self._late():
+                raise OutOfTime
             frame = frames[-1]
             op, state = next(frame.options, (_NO_MORE, None))
             if op == _NO_MORE:
@@ -166,8 +154,6 @@ class Search:
             if _progress(frames[-1]) > _progress(self._best):
                 self._best = frames[-1]
                 limit = len(seen) + patience if patience is not None else None
-            if not len(seen) % LOOK_AT_CLOCK_EVERY and self._late():
-                raise OutOfTime
             if limit is not None and len(seen) > limit:
                 return None
         return Found(self.position == last, _listed(self._best.path), self.position)
@@ -191,17 +177,29 @@ class Search:
                 state = step(at.state, ops[op])
                 if state is not IMPOSSIBLE and self._needs_before(at, op, state):
                     yield op, state
-        for place in self._unused:
-            if self.order.opens[self._groups[place][0]] > at.position:
-                break
-            op = self._groups[place][self._used[place]]
-            if not self._may_be_next(op, at):
-                continue
-            state = step(at.state, ops[op])
-            if state is IMPOSSIBLE or state == at.state:
-                continue
-            if self._needs_before(at, op, state):
-                yield op, state
+        for op in self._helpful(at) if self._unknowns else ():
+            if self._may_be_next(op, at):
+                state = step(at.state, ops[op])
+                if state is IMPOSSIBLE or state == at.state:
+                    continue
+                if self._needs_before(at, op, state):
+                    yield op, state
+
+    def _helpful(self, at: Point) -> Iterator[int]:
+        """The unknown operations of which some known one may be in need.
+
+        A run of them ends before a known operation, with one that this needs (rule 3). So where all
+        open ones say what they need, only what leads there has to be tried.
+        """
+        wanted: set[Hashable] = set()
+        for op in self._open(at):
+            if self._requires[op] is not SEVERAL:
+                wanted.add(self._requires[op])
+            elif self._model.step(at.state, self.ops[op]) is IMPOSSIBLE or (
+                self._leads_elsewhere[op] and not self._reads[op]
+            ):
+                return self._unknowns.all(at.position)
+        return self._unknowns.leading_to(wanted, at.position)
 
     def _open(self, at: Point) -> Iterator[int]:
         """The known operations that real time allows to be next."""
@@ -228,60 +226,15 @@ class Search:
 
     def _after(self, at: Point, op: int, state: Any) -> Point:
         taken = at.taken | self.order.bit[op]
-        if op in self._group_of:
+        if op in self._unknowns:
             return Point(at.position, taken, state, at.state)
         return Point(*self.order.advance(at.position, taken), state, _NOTHING)
 
-    # --- what is left -----------------------------------------------------------------------------
-
     def _lift(self, op: int) -> None:
-        group = self._group_of.get(op)
-        if group is None:
-            self._waiting.lift(op)
-            return
-        self._used[group] += 1
-        if self._used[group] == len(self._groups[group]):
-            self._unused.lift(group)
+        (self._unknowns if op in self._unknowns else self._waiting).lift(op)
 
     def _put_back(self, op: int) -> None:
-        group = self._group_of.get(op)
-        if group is None:
-            self._waiting.put_back(op)
-            return
-        if self._used[group] == len(self._groups[group]):
-            self._unused.put_back(group)
-        self._used[group] -= 1
-
-
-def hashable(state: Any) -> Hashable:
-    """The state, or something as good to compare where it is made of lists, dicts or sets.
-
-    >>> hashable([1, {"a": 2}]) == hashable([1, {"a": 2}])
-    True
-
-    Raises:
-        BadArgument: it is made of anything else that cannot be hashed.
-    """
-    try:
-        hash(state)
-    except TypeError:
-        return _rebuilt(state)
-    return state  # type: ignore[no-any-return]
-
-
-def _rebuilt(state: Any) -> Hashable:
-    match state:
-        case list() | tuple():
-            return type(state), tuple(hashable(item) for item in state)
-        case dict():
-            return dict, frozenset((key, hashable(value)) for key, value in state.items())
-        case set():
-            return set, frozenset(state)
-        case _:
-            raise BadArgument(
-                f"a model's state must be hashable, and {type(state).__name__} is not:"
-                " make it a frozen dataclass, or a tuple"
-            )
+        (self._unknowns if op in self._unknowns else self._waiting).put_back(op)
 
 
 def _memory(point: Point) -> Hashable:

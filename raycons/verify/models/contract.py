@@ -27,6 +27,15 @@ class Impossible(enum.Enum):
 IMPOSSIBLE: Final = Impossible.IMPOSSIBLE
 
 
+class Several(enum.Enum):
+    """The type of `SEVERAL`."""
+
+    SEVERAL = enum.auto()
+
+
+SEVERAL: Final = Several.SEVERAL  # states, or not known
+
+
 class Model(ABC):
     """A machine whose histories can be checked. It keeps nothing: states are handed around."""
 
@@ -65,6 +74,18 @@ class Model(ABC):
         The history must be linearizable with these exactly if it is with the given ones.
         """
         return ops
+
+    def requires(self, op: Operation) -> Any:
+        """The one state in which `op` is possible, or SEVERAL."""
+        return SEVERAL
+
+    def leads_to(self, op: Operation) -> Any:
+        """The one state in which `op` leaves the object from wherever it is possible, or SEVERAL.
+
+        Given for an operation of unknown outcome without `requires`, it is possible everywhere.
+        With both, operations of unknown outcome are tried only where they are of use.
+        """
+        return SEVERAL
 
     def states(self, ops: Sequence[Operation]) -> Collection[Any] | None:
         """States of which one behaves like each possible state, as far as these `ops` can tell.

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from raycons.verify.history import KEY_VALUE_OPERATIONS, Operation
-from raycons.verify.models.contract import IMPOSSIBLE, Model
+from raycons.verify.models.contract import IMPOSSIBLE, SEVERAL, Model
 
 _canonical = msgspec.json.Encoder(order="sorted").encode
 
@@ -77,6 +77,20 @@ class KeyValue(Model):
         return [
             op if op.value in asked else msgspec.structs.replace(op, value=UNSEEN) for op in frozen
         ]
+
+    def requires(self, op: Operation) -> Any:
+        """The value that a get gave, or a swap found; absence where nothing was deleted."""
+        if op.op == "get" and not op.unknown:
+            return op.out
+        if op.op == "cas" and op.out is not False:
+            return op.old
+        return None if op.op == "delete" and op.out is False else SEVERAL
+
+    def leads_to(self, op: Operation) -> Any:
+        """The value that is put or swapped in; absence after a delete."""
+        if op.op in ("put", "cas") and op.out is not False:
+            return op.value
+        return None if op.op == "delete" else SEVERAL
 
     def states(self, ops: Sequence[Operation]) -> Collection[Any] | None:
         """Every value that is asked about, and one that is not; with appends there is no end."""
