@@ -178,7 +178,7 @@ class Search:
                 if state is not IMPOSSIBLE and self._needs_before(at, op, state):
                     yield op, state
         for op in self._helpful(at) if self._unknowns else ():
-            if self._may_be_next(op, at):
+            if not self._is_held_back(op, at):
                 state = step(at.state, ops[op])
                 if state is IMPOSSIBLE or state == at.state:
                     continue
@@ -206,16 +206,16 @@ class Search:
         for op in self._waiting:
             if self.order.opens[op] > at.position:
                 break
-            if self._may_be_next(op, at):
+            if not self._is_held_back(op, at):
                 yield op
 
-    def _may_be_next(self, op: int, at: Point) -> bool:
+    def _is_held_back(self, op: int, at: Point) -> bool:
+        """Whether it waits for an operation that its client began before it, at one instant."""
         order = self.order
-        if op in order.predecessor:
-            earlier = order.predecessor[op]
-            if order.rank[earlier] >= at.position and not at.taken & order.bit[earlier]:
-                return False
-        return order.opens[op] <= at.position
+        earlier = order.predecessor.get(op)
+        if earlier is None or order.rank[earlier] < at.position:
+            return False
+        return not at.taken & order.bit[earlier]
 
     def _needs_before(self, at: Point, op: int, state: Any) -> bool:
         """Rule 3, where the last operation is of unknown outcome; else true."""

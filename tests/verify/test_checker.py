@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raycons.verify import Operation, check
+from raycons.verify import Operation, check, checker, window
 from raycons.verify.models import Counter, KeyValue, Lock, Model, Queue
 from tests.verify.brute import is_legal, is_linearizable, respects_time
 from tests.verify.histories import (
@@ -125,6 +125,23 @@ def test_what_is_shown_is_a_violation_by_itself(ops: list[Operation]) -> None:
     assert respects_time(explained)
     assert is_legal(explained, KeyValue())
     assert shown.impossible in [dead.op for dead in shown.dead_ends]
+
+
+@settings(max_examples=400, deadline=None)
+@given(random_histories())
+def test_a_cut_changes_no_verdict(ops: list[Operation]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checker, "PATIENCE", 1)  # so that every search is interrupted for a cut
+        patch.setattr(checker, "SMALL", 0)
+        patch.setattr(window, "CUT_SIZES", (0, 1, 2, 3))
+        assert answer(ops) == (YES if is_linearizable(ops, KeyValue()) else NO)
+
+
+def test_alike_unknown_writes_are_not_alike_where_one_is_held_back() -> None:
+    held_back = op(0, "put", 1, None, "a")  # by its client's read, which returns as it is called
+    free = op(2, "put", 1, None, "a")
+    assert answer([op(0, "get", 0, 1, out="a"), held_back, free]) == YES
+    assert answer([op(0, "get", 0, 1, out="a"), held_back]) == NO
 
 
 # --- planted errors -------------------------------------------------------------------------------
