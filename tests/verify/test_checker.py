@@ -137,6 +137,21 @@ def test_a_cut_changes_no_verdict(ops: list[Operation]) -> None:
         assert answer(ops) == (YES if is_linearizable(ops, KeyValue()) else NO)
 
 
+EFFECT_AFTER = [op(1, "get", 0, 1), op(1, "get", 2, 3), op(1, "get", 4, 5, out="a")]
+EFFECT_BEFORE = [op(1, "get", 0, 1, out="a"), op(1, "put", 2, 3, "b"), op(1, "get", 4, 5, out="b")]
+
+
+@pytest.mark.parametrize("ops", [EFFECT_AFTER, EFFECT_BEFORE])
+def test_what_is_under_way_at_a_cut_may_belong_to_either_side(
+    ops: list[Operation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checker, "PATIENCE", -1)
+    monkeypatch.setattr(window, "CUT_SIZES", tuple(range(1, 12)))
+    last = ops[-1].out
+    later = [op(1, "get", 10 * n, 10 * n + 1, out=last) for n in range(1, 5)]
+    assert answer([op(0, "put", 0, 9, "a"), *ops, *later]) == YES
+
+
 def test_what_is_appended_may_be_seen_at_the_end_of_a_value() -> None:
     ops = [op(0, "put", 0, 1, "a"), op(1, "append", 2, None, "b"), op(0, "get", 4, 5, out="ab")]
     assert answer(ops) == YES
