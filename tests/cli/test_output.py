@@ -53,6 +53,8 @@ def demo_report(*, holds: bool) -> DemoReport:
         acknowledged=1,
         unknown=0,
         refused=0,
+        recorded=1,
+        history=None,
         clients=1,
         replicas=3,
         storage="disk",

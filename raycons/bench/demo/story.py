@@ -14,6 +14,7 @@ import msgspec
 from raycons import aio
 from raycons.aio import AsyncCluster
 from raycons.bench.demo.ledger import Ledger, Proof, audit, entries, tallies
+from raycons.bench.demo.witnesses import WITNESSES, Evidence, Witnesses
 from raycons.bench.failover import Milliseconds, Recovery, milliseconds
 from raycons.bench.runs import write_load
 from raycons.bench.scratch import scratch_directory
@@ -30,7 +31,7 @@ SETTLE_S = 0.5  # of load before each fault
 DIGEST_ATTEMPTS = 50
 PAUSE_S = 0.2
 
-STEPS = 1 + 1 + KILLS + 1 + 1 + 2  # start, load, kills, partition, restart, two proofs
+STEPS = 1 + 1 + KILLS + 1 + 1 + 3  # start, load, kills, partition, restart, three proofs
 
 Progress = Callable[[str], None]
 
@@ -49,6 +50,8 @@ class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged: int  # writes under faults
     unknown: int
     refused: int
+    recorded: int  # operations in the history of the recorded clients
+    history: str | None  # where it was kept, if it is not proven to be linearizable
     clients: int
     replicas: int
     storage: str
@@ -65,7 +68,7 @@ async def tell(progress: Progress) -> DemoReport:
     """
     began = time.perf_counter()
     name = f"demo-{uuid.uuid4().hex[:8]}"
-    with scratch_directory("demo") as root:
+    with scratch_directory("demo") as root, Witnesses(root / "history.jsonl") as witnesses:
         try:
             progress("starting three members on disk")
             cluster = await _start(name, root)
@@ -74,7 +77,7 @@ async def tell(progress: Progress) -> DemoReport:
                 cluster, clients=CLIENTS, seconds=LOAD_S, value_bytes=VALUE_BYTES
             )
             ledger = Ledger(CLIENTS)
-            kills, partition_s = await _faults(cluster, ledger, progress)
+            kills, partition_s = await _faults(cluster, ledger, witnesses, progress)
             progress("stopping all members, and starting them from their disks")
             await cluster.close()
             await aio.stop(name)
@@ -82,11 +85,14 @@ async def tell(progress: Progress) -> DemoReport:
             cluster = await _start(name, root)
             restart_s = time.perf_counter() - restarted
             proofs = await _proofs(cluster, ledger, progress)
+            await witnesses.look(cluster.kv())
             await cluster.close()
         finally:
             with contextlib.suppress(ClusterError):
                 await aio.stop(name, destroy=True, path=root)
-    return _report(ledger, proofs, summarize(load), kills, partition_s, restart_s, began)
+        progress("checking the history of the recorded clients")
+        evidence = await witnesses.testify()
+    return _report(ledger, proofs, evidence, summarize(load), kills, partition_s, restart_s, began)
 
 
 async def _start(name: str, root: Path) -> AsyncCluster:
@@ -96,11 +102,11 @@ async def _start(name: str, root: Path) -> AsyncCluster:
 
 
 async def _faults(
-    cluster: AsyncCluster, ledger: Ledger, progress: Progress
+    cluster: AsyncCluster, ledger: Ledger, witnesses: Witnesses, progress: Progress
 ) -> tuple[list[float], float]:
     """The faults on the leader under load; how long each kept the clients waiting, in seconds."""
     recovery = Recovery()
-    async with _clients(cluster, ledger, recovery):
+    async with _clients(cluster, ledger, witnesses, recovery):
         kills = []
         for number in range(1, KILLS + 1):
             progress(f"kill -9 of the leader under load, {number} of {KILLS}")
@@ -112,9 +118,9 @@ async def _faults(
 
 @contextlib.asynccontextmanager
 async def _clients(
-    cluster: AsyncCluster, ledger: Ledger, recovery: Recovery
+    cluster: AsyncCluster, ledger: Ledger, witnesses: Witnesses, recovery: Recovery
 ) -> AsyncIterator[None]:
-    """All clients writing, until the end of the block; then each ends the write under way."""
+    """All clients at work, until the end of the block; then each ends what is under way."""
     stopping = False
 
     async def run(client: int) -> None:
@@ -128,6 +134,8 @@ async def _clients(
     async with asyncio.TaskGroup() as group:
         for client in range(CLIENTS):
             group.create_task(run(client))
+        for client in range(WITNESSES):
+            group.create_task(witnesses.run(cluster.kv(), client, lambda: stopping))
         try:
             yield
         finally:
@@ -175,6 +183,7 @@ async def equal_replicas(cluster: AsyncCluster) -> Proof:
 def _report(
     ledger: Ledger,
     proofs: list[Proof],
+    evidence: Evidence,
     load: LoadReport,
     kills: list[float],
     partition_s: float,
@@ -182,6 +191,7 @@ def _report(
     began: float,
 ) -> DemoReport:
     acknowledged, unknown, refused = ledger.count()
+    proofs = [*proofs, evidence.proof]
     return DemoReport(
         verdict=all(proof.holds for proof in proofs),
         proofs=proofs,
@@ -194,6 +204,8 @@ def _report(
         acknowledged=acknowledged,
         unknown=unknown,
         refused=refused,
+        recorded=evidence.operations,
+        history=evidence.history,
         clients=load.clients,
         replicas=REPLICAS,
         storage="disk",

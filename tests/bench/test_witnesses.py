@@ -1,0 +1,100 @@
+"""The demo's recorded clients: their history is judged, and kept where it proves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from raycons.bench.demo import witnesses
+from raycons.bench.demo.witnesses import KEYS, WITNESSES, Evidence, Witnesses
+from raycons.errors import OutcomeUnknown, Unavailable
+from raycons.verify import read_history
+
+TURNS = 400
+
+
+class FakeKv:
+    """A store in memory; some operations fail, before or after their effect."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes] = {}
+        self.turns = 0
+
+    async def _turn(self) -> None:
+        self.turns += 1
+        await asyncio.sleep(0)
+        if self.turns % 50 == 0:
+            raise Unavailable
+
+    async def _answer(self) -> None:
+        await asyncio.sleep(0)
+        if self.turns % 40 == 0:
+            raise OutcomeUnknown
+
+    async def put(self, key: str, value: bytes) -> int:
+        await self._turn()
+        self.values[key] = value
+        await self._answer()
+        return self.turns
+
+    async def get(self, key: str) -> bytes | None:
+        await self._turn()
+        value = self.values.get(key)
+        await self._answer()
+        return value
+
+    async def compare_and_swap(self, key: str, *, expect: bytes | None, value: bytes) -> bool:
+        await self._turn()
+        swaps = self.values.get(key) == expect
+        if swaps:
+            self.values[key] = value
+        await self._answer()
+        return swaps
+
+
+async def evidence(path: Path, kv: FakeKv, restarted: FakeKv) -> Evidence:
+    with Witnesses(path) as recorded:
+        async with asyncio.TaskGroup() as group:
+            for client in range(WITNESSES):
+                group.create_task(recorded.run(kv, client, lambda: kv.turns >= TURNS))
+        await recorded.look(restarted)
+        return await recorded.testify()
+
+
+@pytest.fixture(autouse=True)
+def kept_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(witnesses, "scratch_root", lambda: tmp_path)
+    monkeypatch.setattr(witnesses, "PAUSE_S", 0.0)
+
+
+def test_a_sound_store_holds(tmp_path: Path) -> None:
+    kv = FakeKv()
+    told = asyncio.run(evidence(tmp_path / "history.jsonl", kv, kv))
+    assert told.proof.holds
+    assert told.history is None
+    history = read_history(tmp_path / "history.jsonl")
+    assert len(history) == told.operations > TURNS * 0.9
+    assert {one.op for one in history} == {"put", "get", "cas"}
+    assert any(one.op == "cas" and one.out for one in history)
+    assert any(one.unknown for one in history)
+    assert {one.key for one in history[-len(KEYS) :] if one.op == "get"} == set(KEYS)
+
+
+def test_what_is_lost_in_the_restart_fails_and_the_history_is_kept(tmp_path: Path) -> None:
+    told = asyncio.run(evidence(tmp_path / "history.jsonl", FakeKv(), FakeKv()))
+    assert not told.proof.holds
+    assert told.history is not None
+    assert Path(told.history).read_bytes() == (tmp_path / "history.jsonl").read_bytes()
+    assert "nothing explains these" in told.proof.detail
+    assert f"raycons check {told.history}" in told.proof.detail
+
+
+def test_what_is_undecided_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(witnesses, "CHECK_S", 0.0)
+    kv = FakeKv()
+    told = asyncio.run(evidence(tmp_path / "history.jsonl", kv, kv))
+    assert not told.proof.holds
+    assert told.history is not None
+    assert "undecided after 0 s, on 4 of 4 keys" in told.proof.detail
