@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.recording import Recordings
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +28,10 @@ def ray_session() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Iterator[Recordings]:
+    """Handles that record; at the end of the test their histories must be linearizable."""
+    with Recordings(tmp_path) as recordings:
+        yield recordings

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,55 +14,11 @@ import ray
 from raycons import errors
 from raycons.cluster.blocking import Cluster
 from raycons.member.naming import NAMESPACE, supervisor_name
+from tests.cluster.writers import Writers
 from tests.cluster.yard import Yard, eventually, serving, whole
+from tests.recording import Recordings
 
 pytestmark = pytest.mark.timeout(180)
-
-
-class Writers:
-    """Threads that put keys of their own, and remember what was acknowledged."""
-
-    def __init__(self, cluster: Cluster, count: int) -> None:
-        self._kv = cluster.kv()
-        self._stop = threading.Event()
-        self.acknowledged: dict[str, int] = {}  # key -> revision
-        self.uncertain: list[str] = []
-        self._threads = [
-            threading.Thread(target=self._write, args=(each,)) for each in range(count)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def _write(self, writer: int) -> None:
-        number = 0
-        while not self._stop.is_set():
-            key = f"load/{writer}/{number}"
-            number += 1
-            try:
-                self.acknowledged[key] = self._kv.put(key, b"x")
-            except errors.OutcomeUnknown:
-                self.uncertain.append(key)
-
-    def wait_for(self, more: int) -> None:
-        """Until so many more writes are acknowledged than now."""
-        goal = len(self.acknowledged) + more
-        eventually(
-            lambda: len(self.acknowledged) >= goal, within_s=20, what=f"{more} acknowledged writes"
-        )
-
-    def end(self) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def check(self, cluster: Cluster) -> None:
-        """Every acknowledged write is there, once; nothing else is, but what was uncertain."""
-        found = {entry.name: entry for entry in cluster.kv().scan(prefix="load/")}
-        assert self.acknowledged.keys() <= found.keys()
-        assert found.keys() <= self.acknowledged.keys() | set(self.uncertain)
-        assert all(entry.version == 1 for entry in found.values())
-        for key, revision in self.acknowledged.items():
-            assert found[key].mod_revision == revision
 
 
 def pid_of_leader(cluster: Cluster) -> int:
@@ -74,9 +29,11 @@ def pid_of_leader(cluster: Cluster) -> int:
 
 
 @pytest.mark.parametrize("transport", ["tcp", "actor"])
-def test_the_leader_is_killed_under_load(yard: Yard, transport: str) -> None:
+def test_the_leader_is_killed_under_load(
+    yard: Yard, recordings: Recordings, transport: str
+) -> None:
     cluster = yard.start(transport=transport)
-    writers = Writers(cluster, 8)
+    writers = Writers(cluster, 8, recordings)
     try:
         for _ in range(2):
             writers.wait_for(50)
@@ -91,9 +48,11 @@ def test_the_leader_is_killed_under_load(yard: Yard, transport: str) -> None:
     assert max(replica.incarnation for replica in cluster.status().replicas) >= 2
 
 
-def test_a_leader_that_is_cut_off_is_replaced_and_comes_back(yard: Yard) -> None:
+def test_a_leader_that_is_cut_off_is_replaced_and_comes_back(
+    yard: Yard, recordings: Recordings
+) -> None:
     cluster = yard.start(fault_injection=True)
-    writers = Writers(cluster, 4)
+    writers = Writers(cluster, 4, recordings)
     try:
         writers.wait_for(20)
         before = cluster.status().leader
@@ -120,10 +79,12 @@ def test_a_leader_that_is_cut_off_is_replaced_and_comes_back(yard: Yard) -> None
     writers.check(cluster)
 
 
-def test_a_replica_without_its_store_never_votes_and_is_replaced(yard: Yard) -> None:
+def test_a_replica_without_its_store_never_votes_and_is_replaced(
+    yard: Yard, recordings: Recordings
+) -> None:
     """Ray runs the constructor again after the disk was lost: it must not begin anew as itself."""
     cluster = yard.start(repair_grace=1.0)
-    kv = cluster.kv()
+    kv = recordings.wrap(cluster.kv())
     kv.put("a", b"1")
     status = cluster.status()
     victim = next(replica for replica in status.replicas if replica.id != status.leader)
@@ -167,9 +128,11 @@ def damage(database: Path) -> None:
     log.write_bytes(content)
 
 
-def test_a_damaged_store_is_refused_by_name_and_replaced(yard: Yard) -> None:
+def test_a_damaged_store_is_refused_by_name_and_replaced(
+    yard: Yard, recordings: Recordings
+) -> None:
     cluster = yard.start(repair_grace=1.0)
-    kv = cluster.kv()
+    kv = recordings.wrap(cluster.kv())
     for number in range(200):
         kv.put(f"key/{number}", b"v" * 100)
     status = cluster.status()
@@ -184,12 +147,13 @@ def test_a_damaged_store_is_refused_by_name_and_replaced(yard: Yard) -> None:
     identity = json.loads((yard.store(victim.id) / "identity.json").read_text())
     assert str(yard.store(victim.id) / "db") in identity["retired"]  # it names the place
     assert set(cluster.status().voters) == {1, 2, 3, 4} - {victim.id}
-    assert len(kv.range(prefix="key/")) == 200
+    assert len(cluster.kv().range(prefix="key/")) == 200
+    assert kv.get("key/199") == b"v" * 100
 
 
-def test_memory_members_come_back_as_others(yard: Yard) -> None:
+def test_memory_members_come_back_as_others(yard: Yard, recordings: Recordings) -> None:
     cluster = yard.start(storage="memory", repair_grace=1.0)
-    kv = cluster.kv()
+    kv = recordings.wrap(cluster.kv())
     kv.put("a", b"1")
     os.kill(pid_of_leader(cluster), signal.SIGKILL)
     eventually(lambda: 4 in cluster.status().voters, within_s=40, what="a new replica votes")
@@ -197,9 +161,9 @@ def test_memory_members_come_back_as_others(yard: Yard) -> None:
     assert kv.get("a") == b"1"
 
 
-def test_a_memory_cluster_that_ended_is_lost(yard: Yard) -> None:
+def test_a_memory_cluster_that_ended_is_lost(yard: Yard, recordings: Recordings) -> None:
     cluster = yard.start(storage="memory")
-    kv = cluster.kv()
+    kv = recordings.wrap(cluster.kv())
     kv.put("a", b"1")
     # As when Ray ends: every actor is gone, and nobody told this handle.
     for actor in [supervisor_name(yard.name), *(f"{yard.name}/replica-{id}" for id in (1, 2, 3))]:
@@ -216,14 +180,16 @@ def test_a_memory_cluster_that_ended_is_lost(yard: Yard) -> None:
     eventually(lost, within_s=30, what="the handle knows that its cluster is gone")
     anew = yard.start(storage="memory")
     assert anew.uuid != cluster.uuid
-    assert anew.kv().get("a") is None
+    assert recordings.wrap(anew.kv(), of="anew").get("a") is None
     with pytest.raises(errors.ClusterLost):
         kv.get("a")
 
 
-def test_a_memory_cluster_that_lost_its_majority_is_lost(yard: Yard) -> None:
+def test_a_memory_cluster_that_lost_its_majority_is_lost(
+    yard: Yard, recordings: Recordings
+) -> None:
     cluster = yard.start(storage="memory")
-    kv = cluster.kv()
+    kv = recordings.wrap(cluster.kv())
     kv.put("a", b"1")
     before = {replica.id: replica.pid for replica in cluster.status().replicas}
     for id in (1, 2):
@@ -237,7 +203,7 @@ def test_a_memory_cluster_that_lost_its_majority_is_lost(yard: Yard) -> None:
         kv.get("a", timeout=1)
     anew = yard.start(storage="memory")
     assert anew.uuid != cluster.uuid
-    assert anew.kv().get("a") is None
+    assert recordings.wrap(anew.kv(), of="anew").get("a") is None
 
     def lost() -> bool:
         try:
@@ -251,9 +217,9 @@ def test_a_memory_cluster_that_lost_its_majority_is_lost(yard: Yard) -> None:
     eventually(lost, within_s=20, what="the old handle knows")
 
 
-def test_the_supervisor_can_be_lost(yard: Yard) -> None:
+def test_the_supervisor_can_be_lost(yard: Yard, recordings: Recordings) -> None:
     cluster = yard.start(repair_grace=1.0)
-    kv = cluster.kv()
+    kv = recordings.wrap(cluster.kv())
     supervisor = ray.get_actor(supervisor_name(yard.name), namespace=NAMESPACE)
     ray.kill(supervisor, no_restart=False)
     kv.put("a", b"1")  # the cluster serves without it
@@ -269,9 +235,9 @@ def test_the_supervisor_can_be_lost(yard: Yard) -> None:
     assert kv.get("a") == b"1"
 
 
-def test_replicas_are_equal(yard: Yard) -> None:
+def test_replicas_are_equal(yard: Yard, recordings: Recordings) -> None:
     cluster = yard.start()
-    kv = cluster.kv()
+    kv = recordings.wrap(cluster.kv())
     for number in range(300):
         kv.put(f"key/{number % 50}", str(number).encode())
 

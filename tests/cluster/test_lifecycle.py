@@ -15,6 +15,7 @@ import raycons
 import raycons.aio
 from raycons import errors
 from tests.cluster.yard import Yard, eventually, serving
+from tests.recording import Recordings
 
 
 @pytest.mark.parametrize("transport", ["tcp", "actor"])
@@ -113,12 +114,12 @@ def test_a_running_cluster_refuses_other_settings_and_names_them(yard: Yard) -> 
         yard.start(replicas=1, transport="actor")
 
 
-def test_stop_keeps_the_data_and_start_resumes_it(yard: Yard) -> None:
+def test_stop_keeps_the_data_and_start_resumes_it(yard: Yard, recordings: Recordings) -> None:
     cluster = yard.start()
-    kv = cluster.kv()
+    kv = recordings.wrap(cluster.kv())
     for number in range(100):
         kv.put(f"key/{number:03}", str(number).encode())
-    before = kv.range(prefix="key/")
+    before = cluster.kv().range(prefix="key/")
     raycons.stop(yard.name)
     with pytest.raises(errors.Closed):
         kv.get("key/000")
@@ -133,6 +134,7 @@ def test_stop_keeps_the_data_and_start_resumes_it(yard: Yard) -> None:
     after = resumed.kv().range(prefix="key/")
     assert list(after) == list(before)
     assert after.revision == before.revision
+    assert recordings.wrap(resumed.kv()).get("key/099") == b"99"
 
 
 def test_destroy_removes_the_stores(yard: Yard) -> None:
@@ -146,9 +148,11 @@ def test_destroy_removes_the_stores(yard: Yard) -> None:
     assert anew.kv().get("a") is None
 
 
-def test_start_creates_nothing_beside_stores_without_a_quorum(yard: Yard) -> None:
+def test_start_creates_nothing_beside_stores_without_a_quorum(
+    yard: Yard, recordings: Recordings
+) -> None:
     cluster = yard.start()
-    cluster.kv().put("a", b"1")
+    recordings.wrap(cluster.kv()).put("a", b"1")
     raycons.stop(yard.name)
     aside = yard.root / "aside"
     for id in (1, 3):
@@ -162,7 +166,7 @@ def test_start_creates_nothing_beside_stores_without_a_quorum(yard: Yard) -> Non
     shutil.move(aside / "1", yard.store(1))
     resumed = yard.start()  # two of three are a quorum
     assert resumed.uuid == cluster.uuid
-    assert resumed.kv().get("a") == b"1"
+    assert recordings.wrap(resumed.kv()).get("a") == b"1"
 
 
 def test_names_that_are_not_there(yard: Yard) -> None:

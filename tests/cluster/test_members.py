@@ -6,11 +6,12 @@ import pytest
 
 from raycons import errors
 from tests.cluster.yard import Yard, eventually, whole
+from tests.recording import Recordings
 
 
-def test_add_transfer_remove(yard: Yard) -> None:
+def test_add_transfer_remove(yard: Yard, recordings: Recordings) -> None:
     cluster = yard.start()
-    kv = cluster.kv()
+    kv = recordings.wrap(cluster.kv())
     kv.put("a", b"1")
     assert cluster.add_member() == 4
     assert cluster.members() == (1, 2, 3, 4)
