@@ -15,6 +15,7 @@ from raycons.client.kv import AsyncKv
 from raycons.machines.sessions import Sessions
 from raycons.member.clock import boottime
 from raycons.store.contract import Space
+from tests.recording import Recordings
 
 from .town import Town, eventually, play, town
 
@@ -61,12 +62,12 @@ def sessions(members: Town, id: int) -> set[int]:
 
 
 def test_a_wall_clock_that_jumps_expires_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, recordings: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story() -> None:
         async with town(tmp_path) as members:
             await members.found()
-            kv = AsyncKv(members.client(session_ttl_s=5.0))
+            kv = recordings.wrap(AsyncKv(members.client(session_ttl_s=5.0)))
             await kv.put("key", b"before")
             opened = sessions(members, members.leader())
             assert len(opened) == 1

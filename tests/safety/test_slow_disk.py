@@ -17,6 +17,7 @@ from raycons.member.clock import boottime
 from raycons.member.syncer import ThreadSyncer
 from raycons.store.contract import Store
 from raycons.store.memory import MemoryStore
+from tests.recording import Recordings
 
 from .town import eventually, play, town, wrap_stores
 
@@ -40,7 +41,7 @@ class SlowStore:
 
 
 def test_with_a_stalled_disk_the_loop_ticks_and_another_leads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, recordings: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stores: dict[int, SlowStore] = {}
 
@@ -52,7 +53,7 @@ def test_with_a_stalled_disk_the_loop_ticks_and_another_leads(
     async def story() -> None:
         async with town(tmp_path) as members:
             await members.found()
-            kv = AsyncKv(members.client())
+            kv = recordings.wrap(AsyncKv(members.client()))
             await kv.put("before", b"1")
             first = members.leader()
             longest, ticking = 0.0, True
