@@ -1,7 +1,7 @@
 """Several Ray nodes on one machine, each with a data root of its own: nodes, heads and power fail.
 
 Each test runs a script in a process of its own, because a driver that lost its Ray cannot have
-another.
+another. What the scripts of a test do through `kv_of` is one history, which is judged.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.recording import judge
+
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 PRELUDE = """
@@ -28,8 +30,14 @@ from ray.cluster_utils import Cluster
 
 import raycons
 from raycons.cluster.rays import _hush_death_notices
+from raycons.verify import Recorder
 
 home = Path(sys.argv[1])
+recorder = Recorder(home / f"history-{os.getpid()}.jsonl", first_client=os.getpid() * 10_000)
+
+
+def kv_of(cluster):
+    return recorder.wrap(cluster.kv())
 
 
 def eventually(condition, within_s, what):
@@ -80,7 +88,7 @@ def whole(cluster, voters=3):
 
 FILL = """
 cluster = raycons.start("prod")
-kv = cluster.kv()
+kv = kv_of(cluster)
 for number in range(500):
     kv.put(f"key/{number}", str(number).encode())
 (home / "uuid").write_text(cluster.uuid)
@@ -88,13 +96,14 @@ for number in range(500):
 """
 JOIN = "ray_cluster, nodes = three_nodes()"
 # A script ends without a word to Ray: what it left is killed, or left alone, at once.
-EXIT = "\nos._exit(0)\n"
+EXIT = "\nrecorder.close()\nos._exit(0)\n"
 FIND_ALL = """
 cluster = raycons.start("prod")
 assert cluster.uuid == (home / "uuid").read_text()
-kv = cluster.kv()
-pairs = {entry.name: entry.value for entry in kv.scan(prefix="key/")}
+kv = kv_of(cluster)
+pairs = {entry.name: entry.value for entry in cluster.kv().scan(prefix="key/")}
 assert pairs == {f"key/{number}": str(number).encode() for number in range(500)}
+assert all(kv.get(key) == value for key, value in pairs.items())
 status = eventually(lambda: whole(cluster), 30, "all three serve")
 assert {each.incarnation for each in status.replicas} == {2}
 raycons.stop("prod", destroy=True)
@@ -103,7 +112,7 @@ assert not list(home.glob("*/prod/replica-*"))
 
 
 def run(tmp_path: Path, script: str, *, within_s: float = 300) -> None:
-    """Run a script with the prelude, and then end all processes that it left behind."""
+    """Run a script with the prelude, end all processes that it left behind, judge the history."""
     source = PRELUDE + textwrap.dedent(script) + EXIT
     # Ray notes the address of the newest head in its directory, for every program of the machine. A
     # short path: sockets lie below it.
@@ -127,6 +136,7 @@ def run(tmp_path: Path, script: str, *, within_s: float = 300) -> None:
                 start_new_session=True,
             )
         assert process.wait(timeout=within_s) == 0, told.read_text()[-6000:]
+        judge(sorted(tmp_path.glob("history-*.jsonl")))
     finally:
         if process is not None:
             end_all(process.pid)
@@ -151,7 +161,7 @@ def test_members_spread_and_a_lost_node_is_made_up_for(tmp_path: Path) -> None:
         """
         ray_cluster, nodes = three_nodes()
         cluster = raycons.start("prod", repair_grace=2.0)
-        kv = cluster.kv()
+        kv = kv_of(cluster)
         kv.put("a", b"1")
         status = cluster.status()
         assert len({each.host for each in status.replicas}) == 3, status
@@ -186,7 +196,7 @@ def test_a_node_that_returns_in_time_keeps_its_replica(tmp_path: Path) -> None:
         """
         ray_cluster, nodes = three_nodes()
         cluster = raycons.start("prod", repair_grace=600.0)
-        kv = cluster.kv()
+        kv = kv_of(cluster)
         kv.put("a", b"1")
         before = cluster.status()
         ray_cluster.remove_node(nodes[1], allow_graceful=False)
@@ -212,7 +222,7 @@ def test_clients_go_on_without_the_head_s_control_plane(tmp_path: Path) -> None:
         """
         ray_cluster, nodes = three_nodes()
         cluster = raycons.start("prod")
-        kv = cluster.kv()
+        kv = kv_of(cluster)
         kv.put("before", b"1")
         gcs = ray_cluster.head_node.all_processes["gcs_server"][0].process
         os.kill(gcs.pid, signal.SIGKILL)
@@ -220,12 +230,14 @@ def test_clients_go_on_without_the_head_s_control_plane(tmp_path: Path) -> None:
         while time.monotonic() < end:
             began = time.monotonic()
             kv.put(f"during/{writes}", b"x", timeout=5)
+            kv.put("newest", str(writes).encode(), timeout=5)
+            kv.get("newest", timeout=5)
             slowest = max(slowest, time.monotonic() - began)
             writes += 1
         assert writes > 100
         print("writes", writes, "slowest", slowest)
         assert slowest < 2.0
-        assert len(kv.range(prefix="during/", keys_only=True)) == writes
+        assert len(cluster.kv().range(prefix="during/", keys_only=True)) == writes
         """,
     )
 
