@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raycons.verify import Operation, check, checker, window
+from raycons.verify import Operation, check
 from raycons.verify.models import Counter, KeyValue, Lock, Model, Queue
 from tests.verify.brute import is_legal, is_linearizable, respects_time
 from tests.verify.histories import (
@@ -125,31 +125,6 @@ def test_what_is_shown_is_a_violation_by_itself(ops: list[Operation]) -> None:
     assert respects_time(explained)
     assert is_legal(explained, KeyValue())
     assert shown.impossible in [dead.op for dead in shown.dead_ends]
-
-
-@settings(max_examples=400, deadline=None)
-@given(random_histories())
-def test_a_cut_changes_no_verdict(ops: list[Operation]) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checker, "PATIENCE", -1)  # interrupted at every point, to try a cut
-        patch.setattr(checker, "SMALL", 0)
-        patch.setattr(window, "CUT_SIZES", (1, 2, 3))
-        assert answer(ops) == (YES if is_linearizable(ops, KeyValue()) else NO)
-
-
-EFFECT_AFTER = [op(1, "get", 0, 1), op(1, "get", 2, 3), op(1, "get", 4, 5, out="a")]
-EFFECT_BEFORE = [op(1, "get", 0, 1, out="a"), op(1, "put", 2, 3, "b"), op(1, "get", 4, 5, out="b")]
-
-
-@pytest.mark.parametrize("ops", [EFFECT_AFTER, EFFECT_BEFORE])
-def test_what_is_under_way_at_a_cut_may_belong_to_either_side(
-    ops: list[Operation], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checker, "PATIENCE", -1)
-    monkeypatch.setattr(window, "CUT_SIZES", tuple(range(1, 12)))
-    last = ops[-1].out
-    later = [op(1, "get", 10 * n, 10 * n + 1, out=last) for n in range(1, 5)]
-    assert answer([op(0, "put", 0, 9, "a"), *ops, *later]) == YES
 
 
 def test_what_is_appended_may_be_seen_at_the_end_of_a_value() -> None:
