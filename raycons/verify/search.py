@@ -20,13 +20,17 @@ operations of unknown outcome may be missing in it.
    s', and x be next. If x is possible in s and leads from there to where it leads from s', then u
    can be left out of the completion. If x only reads and is possible in s, rule 1 took it before
    u. So after u only an x is tried that is impossible in s, or leads elsewhere. If nothing
-   follows, u is left out. A u that changes nothing (s' = s) is never tried. This needs s to be
-   part of the point while u is the last operation: `before`.
+   follows, u is left out. A u that changes nothing (s' = s) is never tried. So a point keeps s
+   while u is the last operation: `before`.
 4. **Unknown reads are left out**; so may they be in every completion.
 
 The rules go together: take any completion, from its front on. If rule 1 has a read for the point,
 move it there; if rule 3 rejects an unknown one, leave it out and begin anew at the point before
 it; exchange by rule 2. Each step fixes a place or shortens the completion, so this ends.
+
+The memory does not hold `before`. Of points that differ in it alone, what explains the rest from
+one explains it from the other, and the first that was seen speaks for all: an x that rule 3 rejects
+there is possible at the point before it, which was seen, too, with u left out.
 """
 
 from __future__ import annotations
@@ -238,7 +242,7 @@ class Search:
 
 
 def _memory(point: Point) -> Hashable:
-    return point._replace(state=hashable(point.state), before=hashable(point.before))
+    return point.position, point.taken, hashable(point.state)
 
 
 def _progress(frame: Frame) -> tuple[int, int]:
