@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from raycons.bench.demo import witnesses
-from raycons.bench.demo.witnesses import KEYS, WITNESSES, Evidence, Witnesses
+from raycons.bench.demo import story, witnesses
+from raycons.bench.demo.ledger import Ledger, Proof
+from raycons.bench.demo.witnesses import CLAIM, KEYS, WITNESSES, Evidence, Witnesses
+from raycons.bench.workload import LoadReport
 from raycons.errors import OutcomeUnknown, Unavailable
 from raycons.verify import read_history
 
@@ -98,3 +100,14 @@ def test_what_is_undecided_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not told.proof.holds
     assert told.history is not None
     assert "undecided after 0 s, on 4 of 4 keys" in told.proof.detail
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_the_verdict_of_the_demo_is_also_theirs(holds: bool) -> None:
+    evidence = Evidence(Proof(CLAIM, holds, "detail"), 7, None if holds else "/kept.jsonl")
+    load = LoadReport(1, 1.0, 1.0, 1, 1, 1.0)
+    sound = [Proof("every acknowledged write is present", True, "")]
+    report = story._report(Ledger(1), sound, evidence, load, [0.1], 0.1, 0.1, 0.0)
+    assert report.verdict is holds
+    assert report.proofs == [*sound, evidence.proof]
+    assert (report.recorded, report.history) == (7, evidence.history)
