@@ -7,6 +7,7 @@ found, and counted, wherever it went.
 from __future__ import annotations
 
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 from raycons import errors
@@ -126,6 +127,8 @@ class Caller(ClientProcess):
         super().__init__(id, world, network, scenario)
         self._history = history
         self._count = 0
+        self._kinds = list(scenario.work)
+        self._weights = list(accumulate(scenario.work.values()))
         self._seen: dict[bytes, bytes | None] = {}  # what was last read, for swaps that may work
         self.busy = 0
         self.stopping = False
@@ -150,7 +153,7 @@ class Caller(ClientProcess):
         deadline = self.now + self.scenario.timeout_s
         try:
             if isinstance(operation, Range):
-                stale = self.random.random() < 0.1
+                stale = self.random.random() < self.scenario.stale_share
                 level = ReadLevel.STALE if stale else ReadLevel.LINEARIZABLE
                 pending = self.core.read(operation, level, deadline, done)
             else:
@@ -207,20 +210,20 @@ class Caller(ClientProcess):
     def _draw(self) -> Operation:
         random = self.random
         key = b"k%d" % random.randrange(self.scenario.keys)
-        kind = random.random()
-        if kind < 0.25:
+        [kind] = random.choices(self._kinds, cum_weights=self._weights)
+        if kind == "get":
             return Range(key)
-        if kind < 0.3:
+        if kind == "scan":
             return Range(b"k", LIBRARY_END)
         self._count += 1
         value = b"%d.%d" % (-self.id, self._count)
         if random.random() < 0.3:
             value += b"." * self.scenario.value_bytes
-        if kind < 0.6:
+        if kind == "put":
             return Put(key, value)
-        if kind < 0.8:
+        if kind == "swap":
             return Swap(key, self._seen.get(key), value)
-        if kind < 0.9:
+        if kind == "move":
             return Txn((), (Put(b"m%d" % self.id, value), Delete(key)), ())
         seen = self._seen.get(key)
         relation = random.choice([Relation.EQUAL, Relation.NOT_EQUAL])

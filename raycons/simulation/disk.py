@@ -3,6 +3,10 @@
 What is written is visible at once, as in RocksDB: it lies in the operating system's memory. A crash
 of the machine leaves a prefix of the batches: at least those that a finished sync covered, at most
 all. That is exactly what the store's contract promises, and nothing more.
+
+It also fails, as disks do: a write or sync ends with an I/O error (`fail_after`), there is no space
+(`full`), a record decays (`rot`). Every record has a checksum, so a decayed one is never given out:
+reading it raises StoreCorrupt. A write that fails leaves those before it, of the same turn, behind.
 """
 
 from __future__ import annotations
@@ -10,11 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from random import Random
 
+from raycons.errors import StoreCorrupt, StoreError, StoreFull
 from raycons.simulation.world import World
 from raycons.store.contract import DELETE_RANGE, Batch, Space, View
 from raycons.store.memory import MemoryStore
 
 Undo = Batch
+Pairs = Iterator[tuple[bytes, bytes]]
+Verified = Callable[[Space, Pairs], Pairs]
 
 
 class Disk:
@@ -37,21 +44,38 @@ class Disk:
         self.batches_durable = 0
         self.slowness = 1.0  # how many times longer than usual a sync takes
         self.stalled = False  # no sync finishes while this holds
+        self.full = False  # no write or sync succeeds while this holds
+        self.failed: Callable[[StoreError], None] = _ignore  # told of a sync that failed
+        self._writes_left = -1  # until an I/O error; -1: none is due
+        self._sync_fails = False
+        self._rotten: set[tuple[Space, bytes]] = set()  # membership only, never iterated
 
     # --- the store's contract ---------------------------------------------------------------------
 
     def get(self, space: Space, key: bytes) -> bytes | None:
         """See Store."""
+        if self._rotten:
+            self._verify(space, key)
         return self._content.get(space, key)
 
     def scan(
         self, space: Space, start: bytes, end: bytes, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """See Store."""
-        return self._content.scan(space, start, end, reverse=reverse)
+        pairs = self._content.scan(space, start, end, reverse=reverse)
+        return self._verified(space, pairs) if self._rotten else pairs
 
     def write(self, batch: Batch) -> None:
         """See Store."""
+        if self.full:
+            raise StoreFull("no space left on the simulated disk")
+        if self._writes_left >= 0:
+            self._writes_left -= 1
+            if self._writes_left < 0:
+                self._writes_left = 0
+                raise StoreError("input/output error in a write to the simulated disk")
+        if self._rotten:
+            self._overwrite(batch)
         self._undo.append(self._reversal(batch))
         self._content.write(batch)
         self.batches_written += 1
@@ -63,7 +87,8 @@ class Disk:
 
     def view(self) -> View:
         """See Store."""
-        return self._content.view()
+        view = self._content.view()
+        return VerifyingView(view, self._verified) if self._rotten else view
 
     def size_bytes(self) -> int:
         """See Store."""
@@ -100,6 +125,10 @@ class Disk:
         if self.stalled:
             self._world.after(0.01, self._finish, sync)
             return
+        if self.full or self._sync_fails:
+            kind = StoreFull if self.full else StoreError
+            self.failed(kind("a sync of the simulated disk failed"))
+            return
         del self._undo[: covered - self.batches_durable]
         self.batches_durable = covered
         self._syncing = 0
@@ -112,6 +141,7 @@ class Disk:
         """Lose a suffix of what was not synced; gives how many batches are gone."""
         self._syncing = 0
         self._waiting = None
+        self._writes_left, self._sync_fails = -1, False
         unsynced = self.batches_written - self.batches_durable
         fate = self._random.random()
         # The two extremes are where bugs live: everything lost, and everything kept though nobody
@@ -124,6 +154,50 @@ class Disk:
         self.batches_written -= lost
         self.batches_durable = self.batches_written
         return lost
+
+    # --- failures ---------------------------------------------------------------------------------
+
+    def fail_after(self, writes: int) -> None:
+        """The write after so many more fails, and all that follow, until the process ends."""
+        self._writes_left = writes
+
+    def fail_sync(self) -> None:
+        """The sync that ends next fails: what it covered may be on the disk, or not."""
+        self._sync_fails = True
+
+    @property
+    def rotten(self) -> bool:
+        """Whether a record has decayed that was not written anew since."""
+        return bool(self._rotten)
+
+    def rot(self, random: Random) -> tuple[str, bytes]:
+        """Let one record decay; gives its space and key."""
+        keys = {space: [key for key, _ in self._everything(space)] for space in Space}
+        space = random.choice([space for space in Space if keys[space]])
+        key = random.choice(keys[space])
+        self._rotten.add((space, key))
+        return space.name, key
+
+    def _everything(self, space: Space) -> Pairs:
+        return self._content.scan(space, b"", b"\xff" * 32)
+
+    def _verify(self, space: Space, key: bytes) -> None:
+        if (space, key) in self._rotten:
+            raise StoreCorrupt(f"checksum mismatch in record {key!r} of {space.name}")
+
+    def _verified(self, space: Space, pairs: Pairs) -> Pairs:
+        for key, value in pairs:
+            self._verify(space, key)
+            yield key, value
+
+    def _overwrite(self, batch: Batch) -> None:
+        """What is written anew, or deleted, is sound again."""
+        for kind, space, key, end in batch.operations:
+            if kind == DELETE_RANGE:
+                for covered, _ in self._content.scan(space, key, end):
+                    self._rotten.discard((space, covered))
+            else:
+                self._rotten.discard((space, key))
 
     def _reversal(self, batch: Batch) -> Undo:
         """The batch that, written after `batch`, gives back what was before it."""
@@ -142,3 +216,23 @@ class Disk:
         # Where a batch touches a key twice, both steps lead back to the value before the batch,
         # except a key that it put and then deleted in a range: the put's own step covers that one.
         return undo
+
+
+class VerifyingView:
+    """A view that checks what it reads, as `Disk` does."""
+
+    def __init__(self, view: View, verified: Verified) -> None:
+        self._view = view
+        self._verified = verified
+
+    def scan(self, space: Space, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """See View."""
+        return self._verified(space, self._view.scan(space, start, end))
+
+    def close(self) -> None:
+        """See View."""
+        self._view.close()
+
+
+def _ignore(error: StoreError) -> None:
+    """Nobody runs over this disk yet."""

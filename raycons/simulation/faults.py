@@ -16,6 +16,7 @@ from raycons.simulation.clients import Caller
 from raycons.simulation.members import VirtualMember
 from raycons.simulation.network import Block, Link, Network
 from raycons.simulation.operator import Operator
+from raycons.simulation.partitions import draw_shape
 from raycons.simulation.scenario import Scenario, draw_storm
 from raycons.simulation.world import World
 
@@ -56,6 +57,11 @@ class Nemesis:
             "membership": self._operator.change,
             "lost-disk": self._operator.lose_disk,
             "client-crash": self._client_crash,
+            "clog": self._clog,
+            "swizzle": self._swizzle,
+            "io-error": self._io_error,
+            "disk-full": self._disk_full,
+            "bit-rot": self._operator.rot_disk,
         }
 
     def begin(self) -> None:
@@ -80,11 +86,10 @@ class Nemesis:
         self._network.heal()
         self._network.weather = shapes.Weather()
         for member in self._members.values():
-            member.disk.slowness, member.disk.stalled = 1.0, False
-            if member.destroyed:
-                continue
-            if not member.running:
-                member.start()
+            member.disk.slowness, member.disk.stalled, member.disk.full = 1.0, False, False
+            if member.disk.rotten and not member.destroyed:
+                self._operator.bury(member)  # a scrub would have found it
+            member.restart()
             member.resume()
         for caller in self._callers:
             if not caller.running:
@@ -109,11 +114,7 @@ class Nemesis:
     def _crash_and_restart(self, member: VirtualMember, down_s: float) -> None:
         if member.running:
             member.crash()
-            self._world.after(down_s, self._restart, member)
-
-    def _restart(self, member: VirtualMember) -> None:
-        if not member.running and not member.destroyed:
-            member.start()
+            self._world.after(down_s, member.restart)
 
     def _pause(self) -> None:
         member = self._random.choice(self._standing())
@@ -136,27 +137,47 @@ class Nemesis:
     # --- the network ------------------------------------------------------------------------------
 
     def _partition(self) -> None:
+        members = [member.id for member in self._standing()]
+        shape, links = draw_shape(self._random, members, [caller.id for caller in self._callers])
+        self.counts[f"partition {shape}"] += 1
+        self._block(links, self._random.choice([Block.CUT, Block.HOLD]))
+
+    def _swizzle(self) -> None:
+        """Cut some members off one by one, and heal them in another order (FoundationDB)."""
+        random = self._random
+        standing = [member.id for member in self._standing()]
+        everyone = standing + [caller.id for caller in self._callers]
+        for id in random.sample(standing, random.randint(1, len(standing))):
+            links = shapes.isolate(id, everyone)
+            self._world.after(random.uniform(0.0, 1.0), self._cut, links)
+            self._world.after(random.uniform(1.0, 2.5), self._unblock, links)
+
+    def _cut(self, links: list[Link]) -> None:
+        if self._active:
+            self._world.tell("cut", links)
+            self._network.block(links, Block.CUT)
+
+    def _clog(self) -> None:
+        """One direction between two, or both, or all that leads to one, becomes slow."""
         random = self._random
         members = [member.id for member in self._standing()]
-        clients = [caller.id for caller in self._callers]
-        random.shuffle(members)
-        one, cut = members[0], random.randint(1, max(1, len(members) - 1))
-        links: list[Link]
-        match random.choice(["isolate", "split", "deaf", "mute", "bridge", "link"]):
-            case "isolate":
-                links = shapes.isolate(one, members + clients)
-            case "split":
-                left = members[:cut] + [id for id in clients if random.random() < 0.5]
-                links = shapes.split(left, [id for id in members + clients if id not in left])
-            case "deaf":
-                links = shapes.one_way([id for id in members if id != one], [one])
-            case "mute":
-                links = shapes.one_way([one], members)
-            case "bridge":
-                links = shapes.bridge(members)
-            case _:
-                links = shapes.one_way([one], members[-1:])
-        self._block(links, self._random.choice([Block.CUT, Block.HOLD]))
+        one = random.choice(members)
+        other = random.choice(members + [caller.id for caller in self._callers])
+        links = random.choice(
+            [
+                shapes.one_way([one], [other]),
+                shapes.one_way([other], [one]),
+                shapes.isolate(one, [one, other]),
+                shapes.one_way(members, [one]),
+            ]
+        )
+        delay_s = 10 ** random.uniform(-2.5, 0.0)
+        self._world.tell("clog", links, f"{delay_s:.3f} s")
+        self._network.clog(links, delay_s)
+        self._world.after(random.uniform(0.1, 3.0), self._unclog, links)
+
+    def _unclog(self, links: list[Link]) -> None:
+        self._network.clog(links, 0.0)
 
     def _tear(self) -> None:
         """All see a member's connections end, and hear nothing more; but it lives, and may lead.
@@ -223,6 +244,23 @@ class Nemesis:
 
     def _unstall(self, member: VirtualMember) -> None:
         member.disk.stalled = False
+
+    def _io_error(self) -> None:
+        """A write in the midst of a turn fails, or a sync, and the process ends."""
+        disk = self._random.choice(self._standing()).disk
+        if self._random.random() < 0.5:
+            disk.fail_sync()
+        else:
+            disk.fail_after(self._random.randint(0, 4))
+
+    def _disk_full(self) -> None:
+        member = self._random.choice(self._standing())
+        member.disk.full = True
+        self._world.tell("disk-full", member.id)
+        self._world.after(self._random.uniform(0.1, 2.0), self._free, member)
+
+    def _free(self, member: VirtualMember) -> None:
+        member.disk.full = False
 
     def _clock(self) -> None:
         member = self._random.choice(self._standing())

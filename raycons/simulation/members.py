@@ -13,6 +13,7 @@ from typing import Any
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.contract import Effect
 from raycons.consensus.quorum import ReplicaId
+from raycons.errors import StoreCorrupt, StoreError
 from raycons.machines.contract import Machine, State
 from raycons.member.engine import Engine, bootstrap
 from raycons.simulation.clock import Clock
@@ -56,6 +57,7 @@ class VirtualMember:
         self._counted = counted
         self._random = world.random(f"member {id}")
         self.disk = Disk(world, world.random(f"disk {id}"), scenario.sync_s)
+        self.disk.failed = self._disk_failed
         self.clock = Clock(self._random.uniform(1.0, 1000.0), self.draw_rate())
         self._inbox: list[Event] = []
         self._turn_scheduled = False
@@ -83,6 +85,13 @@ class VirtualMember:
         self._world.tell("start", f"member {self.id}", f"incarnation {self.incarnation}")
         self._inbox.clear()
         self._timer_at = float("inf")
+        try:
+            self._open()
+            self._end_turn()
+        except StoreError as error:
+            self._disk_failed(error)
+
+    def _open(self) -> None:
         self.engine = Engine(
             group=GROUP,
             store=self.disk,
@@ -99,7 +108,6 @@ class VirtualMember:
         setattr(replica, "drain", drain)  # noqa: B010  mypy forbids the plain assignment
         self._invariants.started(replica)
         self._network.started(self.id)
-        self._end_turn()
 
     def crash(self) -> None:
         """The process dies, and with it what the disk had not synced."""
@@ -113,6 +121,24 @@ class VirtualMember:
         lost = self.disk.crash()
         self._world.tell("crash", f"member {self.id}", f"{lost} batches lost")
         self._network.died(self.id)
+
+    def _disk_failed(self, error: StoreError) -> None:
+        """As in production: no write is tried again, the process ends, its successor looks.
+
+        A replica that finds a record damaged must not serve again: it stays down for good.
+        """
+        self._counted(type(error).__name__, {})
+        self._world.tell("disk-failed", f"member {self.id}", error)
+        self.crash()
+        if isinstance(error, StoreCorrupt):
+            self.destroyed = True
+        else:
+            self._world.after(self._random.uniform(0.02, 1.0), self.restart)
+
+    def restart(self, _: Any = None) -> None:
+        """Start the process, unless it runs, or must not."""
+        if not self.running and not self.destroyed:
+            self.start()
 
     def pause(self) -> None:
         """The process stands still; its connections stay, and its clock goes on."""
@@ -166,7 +192,10 @@ class VirtualMember:
             return
         self._timer_at = float("inf")
         if not self.paused:
-            self._tick_if_due()
+            try:
+                self._tick_if_due()
+            except StoreError as error:
+                self._disk_failed(error)
 
     def _tick_if_due(self) -> None:
         engine = self.engine
@@ -216,8 +245,11 @@ class VirtualMember:
                 self._turn_scheduled = True
                 self._world.after(self._scenario.turn_s, self._turn)
         else:
-            event(self.now)
-            self._end_turn()
+            try:
+                event(self.now)
+                self._end_turn()
+            except StoreError as error:
+                self._disk_failed(error)
 
     def _turn(self, _: Any) -> None:
         self._turn_scheduled = False
@@ -225,10 +257,13 @@ class VirtualMember:
             return
         events, self._inbox = self._inbox, []
         now = self.now
-        for event in events:
-            event(now)
-        self._end_turn()
-        self._tick_if_due()
+        try:
+            for event in events:
+                event(now)
+            self._end_turn()
+            self._tick_if_due()
+        except StoreError as error:
+            self._disk_failed(error)
 
     def _receive(self, sender: ReplicaId, message: Any, now: float) -> None:
         assert self.engine is not None

@@ -74,6 +74,7 @@ class Network:
         self._endpoints: dict[EndpointId, Endpoint] = {}
         self._last_arrival: dict[Link, float] = {}
         self._blocked: dict[Link, Block] = {}
+        self._clogs: dict[Link, float] = {}  # seconds that messages take longer
         self._held: dict[Link, list[tuple[int, Any]]] = {}
         self._up: dict[Pair, tuple[int, int]] = {}  # the incarnations that are connected
         self._half_open: dict[Link, int] = {}  # (dead, survivor) -> survivor's incarnation
@@ -176,6 +177,8 @@ class Network:
             self.dropped += 1
             return
         arrival = self._world.now + weather.delay_s + random.expovariate(1.0) * weather.jitter_s
+        if self._clogs:
+            arrival += self._clogs.get(link, 0.0)
         between_members = link[0] > 0 and link[1] > 0
         if not (between_members and weather.reordering and random.random() < weather.reordering):
             last = self._last_arrival.get(link, 0.0)
@@ -214,8 +217,17 @@ class Network:
             elif link[0] in self._endpoints and link[1] in self._endpoints:
                 self._attempt_later(link)
 
+    def clog(self, links: Iterable[Link], delay_s: float) -> None:
+        """Messages on `links` take `delay_s` longer from now on; 0 ends it."""
+        for link in links:
+            if delay_s:
+                self._clogs[link] = delay_s
+            else:
+                self._clogs.pop(link, None)
+
     def heal(self) -> None:
-        """Unblock every link."""
+        """Unblock and unclog every link."""
+        self._clogs.clear()
         self.unblock(list(self._blocked))
 
     @property

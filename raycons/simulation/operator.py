@@ -17,11 +17,10 @@ from raycons.member.protocol import Action, Add, Managed, Remove, Reserve, Trans
 from raycons.simulation.clients import ClientProcess
 from raycons.simulation.members import VirtualMember
 from raycons.simulation.network import EndpointId, Network
-from raycons.simulation.scenario import Scenario
+from raycons.simulation.scenario import MAX_MEMBERS, Scenario
 from raycons.simulation.world import World
 
 ENDPOINT: EndpointId = -1000
-MAX_MEMBERS = 7
 ORDER_TIMEOUT_S = 2.0
 
 
@@ -91,15 +90,35 @@ class Operator(ClientProcess):
         Only where the group stands it: three voters or more, no change under way, and no removal
         that may yet be carried out.
         """
+        if self._choose_victim():
+            self.bury(self._members[self._lost])
+            self.change()
+
+    def rot_disk(self) -> None:
+        """A record on a voter's disk decays; whoever reads it finds out by its checksum.
+
+        The voter goes on until then, while its operator, who scrubs disks, replaces it. Only where
+        the group could lose the disk as a whole: what decays is never the last good copy.
+        """
+        if self._choose_victim():
+            member = self._members[self._lost]
+            record = member.disk.rot(self.random)
+            self.counts["records rotten"] += 1
+            self.world.tell("bit-rot", f"member {member.id}", record)
+            if self.random.random() < 0.5:
+                self.change()
+
+    def _choose_victim(self) -> bool:
+        """Choose a voter whom the group can do without, if there is one."""
         index, configuration = self._latest()
         voters = sorted(configuration.voters)
         settled = not configuration.joint and self._removal_based_on < index
-        standing = all(not self._members[id].destroyed for id in configuration.ids)
-        if self._busy or self._lost or len(voters) < 3 or not (settled and standing):
-            return
+        members = [self._members[id] for id in configuration.ids]
+        sound = all(not (member.destroyed or member.disk.rotten) for member in members)
+        if self._busy or self._lost or len(voters) < 3 or not (settled and sound):
+            return False
         self._lost = self.random.choice(voters)
-        self._bury(self._members[self._lost])
-        self.change()
+        return True
 
     def _order(self, action: Action, based_on: Index, then: Callable[[Any], None]) -> None:
         if self._busy or not self.running:
@@ -149,9 +168,10 @@ class Operator(ClientProcess):
             if other.engine is not None and other.id != id
         ):
             return
-        self._bury(member)
+        self.bury(member)
 
-    def _bury(self, member: VirtualMember) -> None:
+    def bury(self, member: VirtualMember) -> None:
+        """The replica ends, and never serves again."""
         member.crash()
         member.destroyed = True
         self.counts["members destroyed"] += 1

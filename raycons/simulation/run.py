@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
@@ -81,15 +82,21 @@ class Run:
     # --- building ---------------------------------------------------------------------------------
 
     def _found(self) -> None:
-        """Make the first voters, each of which knows all the others."""
-        for id in range(1, self.scenario.voters + 1):
+        """Make the first members, each of whom knows all the others."""
+        voters, size = self.scenario.voters, self.scenario.voters + self.scenario.learners
+        for id in range(1, size + 1):
             self._build(id)
         first = Configuration(
             tuple(
-                Peer(member.id, member.nonce, Role.VOTER, host=f"host-{member.id}")
+                Peer(
+                    member.id,
+                    member.nonce,
+                    Role.VOTER if member.id <= voters else Role.LEARNER,
+                    host=f"host-{member.id}",
+                )
                 for member in self.members.values()
             ),
-            next_id=self.scenario.voters + 1,
+            next_id=size + 1,
             lease_s=self.scenario.lease_s,
         )
         for member in self.members.values():
@@ -147,7 +154,7 @@ class Run:
         return Outcome(
             seed=self.world.seed,
             events=self.world.step,
-            trace=self.world.trace,
+            trace=hash((self.world.trace, self._digest_of_outcome())),
             time_s=self.world.now,
             violation=violation,
             coverage=self._coverage(),
@@ -239,6 +246,11 @@ class Run:
         # A commit between two answers is no difference: only equal indexes are compared.
         newest = max((index for index, _ in told.values()), default=0)
         return {id: digest for id, digest in told.items() if digest[0] == newest}
+
+    def _digest_of_outcome(self) -> int:
+        """What was done and counted, in one number: equal in every process for equal runs."""
+        done = repr((list(self.history.oracle.effects.items()), self._coverage()))
+        return crc32(done.encode())
 
     def _coverage(self) -> dict[str, int]:
         counts = Counter(self.events)

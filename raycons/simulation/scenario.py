@@ -31,8 +31,23 @@ FAULTS: dict[str, float] = {
     "membership": 0.6,
     "lost-disk": 0.3,
     "client-crash": 0.3,
+    "clog": 0.8,
+    "swizzle": 0.2,
+    "io-error": 0.3,
+    "disk-full": 0.2,
+    "bit-rot": 0.2,
 }
+MAX_MEMBERS = 7
 SHARE_OF_FAULTS = 0.55  # how likely a seed has a given kind at all
+# What clients do, and how often on average; a seed bends each weight by up to a factor of five.
+WORK: dict[str, float] = {
+    "get": 0.25,
+    "scan": 0.05,
+    "put": 0.3,
+    "swap": 0.2,
+    "move": 0.1,  # a transaction that writes one key and deletes another
+    "compare": 0.1,  # a transaction with a condition and two branches
+}
 LEASE_DRIFT = 0.04  # clocks under leases stay this close to true time: less than half the margin
 
 
@@ -40,7 +55,10 @@ class Scenario(msgspec.Struct, frozen=True):
     """One seed's world."""
 
     voters: int
+    learners: int  # from the beginning; with the voters at most seven
     clients: int
+    work: dict[str, float]  # weights of the kinds of operations
+    stale_share: float  # of the reads
     concurrency: int  # operations that one client has under way
     keys: int
     think_s: float  # mean pause between a client's operations
@@ -70,9 +88,13 @@ def draw(random: Random) -> Scenario:
         for kind, highest in FAULTS.items()
         if random.random() < SHARE_OF_FAULTS
     }
+    voters = random.choice([1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7])
     return Scenario(
-        voters=random.choice([1, 2, 3, 3, 3, 3, 4, 5, 5]),
+        voters=voters,
+        learners=min(random.choice([0, 0, 0, 1, 2]), MAX_MEMBERS - voters),
         clients=random.randint(1, 3),
+        work={kind: weight * 5 ** random.uniform(-1, 1) for kind, weight in WORK.items()},
+        stale_share=random.choice([0.0, 0.1, 0.5]),
         concurrency=random.choice([1, 1, 2, 4]),
         keys=random.choice([1, 3, 8]),
         think_s=random.choice([0.02, 0.05, 0.1]),
@@ -89,10 +111,13 @@ def draw(random: Random) -> Scenario:
             heartbeat_interval_s=election_s * random.choice([0.2, 0.25, 0.4]),
             max_inflight_messages=random.choice([1, 2, 8]),
             max_inflight_bytes=random.choice([1000, 8_000_000]),
-            max_append_bytes=random.choice([200, 2000, 1_000_000]),
+            max_append_bytes=random.choice([1, 200, 2000, 1_000_000]),
             max_uncommitted_bytes=random.choice([3000, 64_000_000]),
             max_tail_bytes=random.choice([500, 5000, 8_000_000]),
             caught_up_entries=random.choice([1, 8, 64]),
+            reconnect_stagger_s=random.choice([0.0, 0.004, 0.05]),
+            disk_stall_s=random.choice([0.3, 1.0]),
+            transfer_timeout_s=random.choice([0.3, 1.0]),
         ),
         member=MemberSettings(
             log_limit_bytes=random.choice([3_000, 10_000, 40_000, 64_000_000]),
@@ -100,6 +125,7 @@ def draw(random: Random) -> Scenario:
             snapshot_chunk_bytes=random.choice([300 + 4 * value_bytes, 128_000]),
             write_behind_s=random.choice([0.02, 0.1, 0.5]),
             session_ttl_s=session_ttl_s,
+            max_pending_reads=random.choice([1, 4, 100_000, 100_000]),
         ),
         client=ClientSettings(
             session_ttl_s=session_ttl_s,

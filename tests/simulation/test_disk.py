@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from raycons.errors import StoreCorrupt, StoreError, StoreFull
 from raycons.simulation.disk import Disk
 from raycons.simulation.world import World
 from raycons.store.contract import Batch, Space
@@ -128,3 +129,60 @@ def test_a_slow_disk_takes_longer() -> None:
         return times[0]
 
     assert duration(50.0) == pytest.approx(50 * duration(1.0))
+
+
+# --- failures -------------------------------------------------------------------------------------
+
+
+def test_a_decayed_record_is_never_given_out_until_it_is_written_anew() -> None:
+    world, disk = disk_of(1)
+    put(disk, b"a", b"1")
+    assert disk.rot(world.random("rot")) == ("LOG", b"a")
+    for read in (
+        lambda: disk.get(Space.LOG, b"a"),
+        lambda: content(disk),
+        lambda: list(disk.view().scan(Space.LOG, b"", b"\xff")),
+    ):
+        with pytest.raises(StoreCorrupt):
+            read()
+    assert disk.get(Space.LOG, b"b") is None
+    put(disk, b"a", b"2")
+    assert content(disk) == {b"a": b"2"}
+    assert not disk.rotten
+
+
+def test_an_io_error_comes_between_two_writes_and_lasts_until_the_process_ends() -> None:
+    _, disk = disk_of(1)
+    disk.fail_after(1)
+    put(disk, b"a", b"1")
+    for key in (b"b", b"c"):
+        with pytest.raises(StoreError):
+            put(disk, key, b"2")
+    assert content(disk) == {b"a": b"1"}
+    disk.crash()
+    put(disk, b"d", b"3")
+
+
+def test_a_failed_sync_is_told_and_makes_nothing_durable() -> None:
+    world, disk = disk_of(1)
+    errors: list[StoreError] = []
+    told: list[int] = []
+    disk.failed = errors.append
+    put(disk, b"a", b"1")
+    disk.fail_sync()
+    disk.request_sync(1, told.append)
+    world.run(1.0)
+    assert (len(errors), told, disk.batches_durable) == (1, [], 0)
+
+
+def test_a_full_disk_takes_no_write_and_no_sync() -> None:
+    world, disk = disk_of(1)
+    errors: list[StoreError] = []
+    disk.failed = errors.append
+    put(disk, b"a", b"1")
+    disk.request_sync(1, lambda number: None)
+    disk.full = True
+    with pytest.raises(StoreFull):
+        put(disk, b"b", b"1")
+    world.run(1.0)
+    assert [type(error) for error in errors] == [StoreFull]

@@ -192,3 +192,17 @@ def test_shapes_of_partitions() -> None:
     assert (1, 3) in ring
     assert (1, 2) not in ring
     assert (1, 5) not in ring
+
+
+def test_a_clog_delays_one_direction_only_and_ends(lab: Lab) -> None:
+    lab.network.clog([(1, 2)], 0.5)
+    lab.network.send(1, 2, "slow")
+    lab.network.send(2, 1, "quick")
+    lab.pass_time(0.3)
+    assert (lab.ends[1].heard, lab.ends[2].heard) == (["quick"], [])
+    lab.pass_time(0.3)
+    assert lab.ends[2].heard == ["slow"]
+    lab.network.clog([(1, 2)], 0.0)
+    lab.network.send(1, 2, "quick again")
+    lab.pass_time(0.1)
+    assert lab.ends[2].heard == ["slow", "quick again"]
