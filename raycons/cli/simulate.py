@@ -10,6 +10,7 @@ from rich.table import Table
 
 from raycons.errors import BadArgument
 from raycons.simulation.campaign import DEFAULT_SECONDS, PROTOCOLS, Campaign, Finding, simulate
+from raycons.simulation.determinism import check_determinism
 from raycons.simulation.run import Outcome
 
 STORY_LINES = 40
@@ -29,6 +30,14 @@ STORY_LINES = 40
 )
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option(
+    "--check-determinism",
+    "compared",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="N",
+    help="Instead, run N seeds twice, in processes with different hash seeds, and compare.",
+)
+@click.option(
     "--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
 @click.pass_context
@@ -40,12 +49,15 @@ def command(
     seed: int | None,
     seconds: float,
     jobs: int,
+    compared: int | None,
     output: str,
 ) -> None:
     """Run groups in a virtual world full of faults, and check every step.
 
     Exit code 1 if an invariant broke; the command that replays it is printed with it.
     """
+    if compared is not None:
+        context.exit(compare(range(first_seed, first_seed + compared), seconds, output))
     context.exit(run(protocol, seeds, first_seed, seed, seconds, jobs, output))
 
 
@@ -70,6 +82,20 @@ def run(
     else:
         _print_table(campaign)
     return 1 if campaign.violations else 0
+
+
+def compare(seeds: range, seconds: float, output: str) -> int:
+    """Run each seed in two processes and print which differ; returns the exit code."""
+    differences = check_determinism(seeds, seconds)
+    if output == "json":
+        told = {"seeds": len(seeds), "differences": differences}
+        click.echo(msgspec.json.encode(told).decode())
+    else:
+        for found in differences:
+            click.echo(f"seed {found.seed}: {found.traces[0]} in one process, {found.traces[1]}")
+        equal = len(seeds) - len(differences)
+        click.echo(f"{equal} of {len(seeds)} seeds were the same in two processes")
+    return 1 if differences else 0
 
 
 def _with_progress(

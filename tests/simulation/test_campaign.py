@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -35,6 +33,14 @@ LEAST_PER_SEED = {
     "fault clock": 0.3,
     "fault crash-all": 0.1,
     "fault client-crash": 0.1,
+    "fault clog": 0.5,
+    "fault swizzle": 0.1,
+    "fault io-error": 0.1,
+    "fault disk-full": 0.1,
+    "order records rotten": 0.05,
+    "StoreError": 0.1,
+    "StoreFull": 0.1,
+    "StoreCorrupt": 0.02,
     "snapshot-installed": 0.2,
     "log-compacted": 5,
     "configuration": 2,
@@ -66,24 +72,6 @@ def test_a_short_campaign_finds_nothing_in_a_world_full_of_faults() -> None:
 @pytest.mark.timeout(3600)
 def test_a_thousand_seeds_find_nothing() -> None:
     check(simulate("raft", ALL_SEEDS, first_seed=FIRST_SEEDS, jobs=os.cpu_count() or 1))
-
-
-@pytest.mark.parametrize("hash_seed", ["1", "2"])
-def test_a_seed_is_the_same_in_every_process(hash_seed: str) -> None:
-    here = simulate("raft", 3, first_seed=7, seconds=5.0)
-    program = (
-        "from raycons.simulation.campaign import simulate;"
-        "print(simulate('raft', 3, first_seed=7, seconds=5.0).trace)"
-    )
-    there = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONHASHSEED": hash_seed},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert there.stdout.strip() == here.trace
 
 
 def test_jobs_do_not_change_the_result() -> None:
