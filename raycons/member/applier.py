@@ -22,6 +22,7 @@ from raycons.machines.contract import Command, Machine
 from raycons.member.ledger import Ledger
 from raycons.member.ports import Ports
 from raycons.member.requests import Requests
+from raycons.provocation import bendable
 
 DEFER_S = 0.02  # a follower applies this long after its commit though its disk has not answered
 SLICE_ENTRIES = 500  # applied in one turn at most, or so many bytes, and one entry at least
@@ -75,6 +76,7 @@ class Applier:
         """Whether something is committed and not applied."""
         return bool(self._committed)
 
+    @bendable("late-apply")
     def apply(self, now: float) -> None:
         """Apply a slice of what is committed, and answer those who waited for it.
 

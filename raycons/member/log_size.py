@@ -10,6 +10,7 @@ from collections import deque
 from typing import NamedTuple
 
 from raycons.consensus.quorum import Index
+from raycons.provocation import bendable
 
 MARKS = 16  # places noted between an empty and a full log
 FAR_TOO_LONG = 4  # times the limit: now it is cut whoever needs it
@@ -40,6 +41,7 @@ class LogSize:
         """Whether the log is longer than its limit."""
         return self.bytes > self._limit
 
+    @bendable("early-compaction")
     def cut(self, durable_state: Index, needed_after: Index) -> Cut | None:
         """Where to cut a log that is over its limit; None where it need not or cannot be cut.
 

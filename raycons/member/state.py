@@ -23,6 +23,7 @@ from typing import Final
 from raycons.machines.contract import Table
 from raycons.member.regions import PREFIX_BYTES, SPACES, state_prefix, sweep
 from raycons.member.state_view import Digest, Staging, StateView
+from raycons.provocation import bendable
 from raycons.store.contract import DELETE, PUT, Batch, Operation, Space, Store
 
 __all__ = ["Digest", "Staging", "StateView", "WriteBehindState", "state_prefix", "sweep"]
@@ -185,6 +186,7 @@ class WriteBehindState:
 
     # --- what the engine uses ---------------------------------------------------------------------
 
+    @bendable("smallest-chunk")
     def end_entry(self, index: int, term: int) -> None:
         """All that entry `index` of `term` does to the state has been done."""
         self._applied = (index, term)

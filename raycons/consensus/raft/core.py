@@ -31,6 +31,7 @@ from raycons.consensus.contract import (
 from raycons.consensus.quorum import Index, ReplicaId
 from raycons.consensus.raft.log import Log
 from raycons.consensus.raft.progress import Progress
+from raycons.provocation import bendable
 
 RoleName = Literal["follower", "pre-candidate", "candidate", "leader"]
 NEVER = float("inf")
@@ -273,6 +274,7 @@ class Core:
         """Tell the driver what we are now, and why."""
         self._effects.append(RoleChanged(self.role, self.term, self.leader, reason))
 
+    @bendable("impatient-election")
     def reset_election_timer(self, now: float) -> None:
         """Wait a random time between one and two election timeouts (Raft paper, section 5.2)."""
         timeout = self.settings.election_timeout_s

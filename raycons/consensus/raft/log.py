@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from raycons.consensus.contract import Entry, EntryId, LogReader, Term
 from raycons.consensus.quorum import Index
+from raycons.provocation import bendable
 
 ENTRY_OVERHEAD_BYTES = 64  # what an entry costs beyond its data, roughly
 
@@ -110,6 +111,7 @@ class Log:
             index = self._starts[bisect_right(self._starts, index) - 1] - 1
         return self.base
 
+    @bendable("smallest-batch")
     def slice(self, first: Index, last: Index, max_bytes: int) -> list[Entry]:
         """Entries from `first` to `last`, at least one, until `max_bytes` is passed."""
         assert self.base.index < first <= last <= self.last_index, (first, last, self.last_index)

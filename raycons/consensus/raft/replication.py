@@ -21,6 +21,7 @@ from raycons.consensus.raft.messages import (
     Retire,
 )
 from raycons.consensus.raft.progress import Mode, Progress
+from raycons.provocation import bendable
 
 
 class Replication(Election):
@@ -78,6 +79,7 @@ class Replication(Election):
             while progress.next <= self.log.last_index and self.send_append(peer, progress, now):
                 pass
 
+    @bendable("early-snapshot", "minimal-quorum")
     def send_append(self, peer: ReplicaId, progress: Progress, now: float) -> bool:
         """Send one Append (empty if there is nothing to send); False if it may not leave now."""
         settings = self.settings
