@@ -38,6 +38,11 @@ STORY_LINES = 40
     help="Instead, run N seeds twice, in processes with different hash seeds, and compare.",
 )
 @click.option(
+    "--require-coverage",
+    is_flag=True,
+    help="Exit with 3 if something that is listed as rare never happened.",
+)
+@click.option(
     "--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
 @click.pass_context
@@ -50,15 +55,20 @@ def command(
     seconds: float,
     jobs: int,
     compared: int | None,
+    require_coverage: bool,
     output: str,
 ) -> None:
     """Run groups in a virtual world full of faults, and check every step.
 
     Exit code 1 if an invariant broke; the command that replays it is printed with it.
+    Whatever is listed as rare and never happened is named at the end.
     """
     if compared is not None:
         context.exit(compare(range(first_seed, first_seed + compared), seconds, output))
-    context.exit(run(protocol, seeds, first_seed, seed, seconds, jobs, output))
+    campaign = run(protocol, seeds, first_seed, seed, seconds, jobs, output)
+    if campaign.violations:
+        context.exit(1)
+    context.exit(3 if require_coverage and campaign.never_reached else 0)
 
 
 def run(
@@ -69,8 +79,8 @@ def run(
     seconds: float,
     jobs: int,
     output: str,
-) -> int:
-    """Run the campaign and print what it came to; returns the exit code."""
+) -> Campaign:
+    """Run the campaign, and print what it came to."""
     if seed is not None:
         first_seed, seeds = seed, 1
     try:
@@ -81,7 +91,7 @@ def run(
         click.echo(msgspec.json.encode(campaign).decode())
     else:
         _print_table(campaign)
-    return 1 if campaign.violations else 0
+    return campaign
 
 
 def compare(seeds: range, seconds: float, output: str) -> int:
@@ -125,6 +135,9 @@ def _print_table(campaign: Campaign) -> None:
     for name, count in campaign.coverage.items():
         table.add_row(name, f"{count:,}")
     console.print(table)
+    if campaign.never_reached:
+        missing = ", ".join(campaign.never_reached)
+        console.print(f"never reached: {missing}", markup=False, highlight=False, soft_wrap=True)
     for finding in campaign.violations:
         _print_finding(console, finding)
 

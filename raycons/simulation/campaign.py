@@ -14,6 +14,7 @@ from functools import partial
 import msgspec
 
 from raycons.errors import BadArgument
+from raycons.simulation.rare import never_reached
 from raycons.simulation.run import Outcome, run_seed
 
 PROTOCOLS = ("raft",)
@@ -46,6 +47,7 @@ class Campaign(msgspec.Struct, frozen=True):
     events: int
     events_per_second: float
     coverage: dict[str, int]
+    never_reached: list[str]  # of the rare things that are listed (`raycons.simulation.rare`)
     trace: str  # of all seeds together: equal for equal campaigns
 
 
@@ -101,6 +103,7 @@ def simulate(
         events=events,
         events_per_second=round(events / duration_s, 1),
         coverage=dict(sorted(coverage.items())),
+        never_reached=never_reached(coverage),
         trace=f"{trace & 0xFFFFFFFFFFFFFFFF:016x}",
     )
 

@@ -45,6 +45,7 @@ class Disk:
         self.slowness = 1.0  # how many times longer than usual a sync takes
         self.stalled = False  # no sync finishes while this holds
         self.full = False  # no write or sync succeeds while this holds
+        self.lateness_s: Callable[[], float] = _punctual  # added to each sync
         self.failed: Callable[[StoreError], None] = _ignore  # told of a sync that failed
         self._writes_left = -1  # until an I/O error; -1: none is due
         self._sync_fails = False
@@ -114,6 +115,7 @@ class Disk:
         self._syncs += 1
         self._syncing = self._syncs
         duration_s = self._sync_s * self.slowness * (0.5 + self._random.expovariate(2.0))
+        duration_s += self.lateness_s()
         self._world.after(
             duration_s, self._finish, (self._syncs, self.batches_written, number, done)
         )
@@ -232,6 +234,10 @@ class VerifyingView:
     def close(self) -> None:
         """See View."""
         self._view.close()
+
+
+def _punctual() -> float:
+    return 0.0
 
 
 def _ignore(error: StoreError) -> None:

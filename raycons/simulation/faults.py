@@ -11,6 +11,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from raycons.consensus.quorum import ReplicaId
 from raycons.simulation import network as shapes
 from raycons.simulation.clients import Caller
 from raycons.simulation.members import VirtualMember
@@ -79,6 +80,46 @@ class Nemesis:
             self._kinds[kind]()
             self._schedule(kind)
 
+    def heal_only(self, core: frozenset[ReplicaId]) -> None:
+        """Heal `core` and the clients; what befalls the others now, or did before, stays.
+
+        Each of the others is dead, stands still, or is cut off: both ways, or one.
+        """
+        self._active = False
+        self._world.tell("heal-only", sorted(core))
+        self._network.heal()
+        self._network.weather = shapes.Weather()
+        everyone = [*self._members, *(caller.id for caller in self._callers)]
+        for member in self._members.values():
+            if member.id in core:
+                self._heal(member)
+            elif not member.destroyed:
+                self._doom(member, everyone)
+        for caller in self._callers:
+            if not caller.running:
+                caller.start()
+
+    def _doom(self, member: VirtualMember, everyone: list[int]) -> None:
+        fate = self._random.choice(["crash", "pause", "isolate", "mute", "deaf"])
+        self.counts[f"doom {fate}"] += 1
+        self._world.tell("doom", f"member {member.id}", fate)
+        match fate:
+            case "crash":
+                member.crash()
+            case "pause":
+                member.pause()
+            case "isolate":
+                self._network.block(shapes.isolate(member.id, everyone), Block.CUT)
+            case "mute":
+                self._network.block(shapes.one_way([member.id], everyone), Block.CUT)
+            case _:
+                self._network.block(shapes.one_way(everyone, [member.id]), Block.CUT)
+
+    def _heal(self, member: VirtualMember) -> None:
+        member.disk.slowness, member.disk.stalled, member.disk.full = 1.0, False, False
+        member.restart()
+        member.resume()
+
     def calm(self) -> None:
         """End all faults: everything runs, reaches everything, and is quick."""
         self._active = False
@@ -86,11 +127,9 @@ class Nemesis:
         self._network.heal()
         self._network.weather = shapes.Weather()
         for member in self._members.values():
-            member.disk.slowness, member.disk.stalled, member.disk.full = 1.0, False, False
             if member.disk.rotten and not member.destroyed:
                 self._operator.bury(member)  # a scrub would have found it
-            member.restart()
-            member.resume()
+            self._heal(member)
         for caller in self._callers:
             if not caller.running:
                 caller.start()
@@ -114,7 +153,11 @@ class Nemesis:
     def _crash_and_restart(self, member: VirtualMember, down_s: float) -> None:
         if member.running:
             member.crash()
-            self._world.after(down_s, member.restart)
+            self._world.after(down_s, self._restart, member)
+
+    def _restart(self, member: VirtualMember) -> None:
+        if self._active:
+            member.restart()
 
     def _pause(self) -> None:
         member = self._random.choice(self._standing())
@@ -122,7 +165,8 @@ class Nemesis:
         self._world.after(self._random.uniform(0.02, 1.5), self._resume, member)
 
     def _resume(self, member: VirtualMember) -> None:
-        member.resume()
+        if self._active:
+            member.resume()
 
     def _client_crash(self) -> None:
         caller = self._random.choice(self._callers)
@@ -205,8 +249,9 @@ class Nemesis:
         self._world.after(self._random.uniform(0.05, 3.0), self._unblock, links)
 
     def _unblock(self, links: list[Link]) -> None:
-        self._world.tell("heal", links)
-        self._network.unblock(links)
+        if self._active:
+            self._world.tell("heal", links)
+            self._network.unblock(links)
 
     def _weather(self) -> None:
         self._network.weather = draw_storm(self._random, self._scenario.weather)

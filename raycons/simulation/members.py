@@ -6,13 +6,14 @@ keeps the one timer. On the way it shows the invariants what passes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from raycons.consensus.configuration import Configuration
-from raycons.consensus.contract import Effect
-from raycons.consensus.quorum import ReplicaId
+from raycons.consensus.contract import Effect, Persist
+from raycons.consensus.quorum import Index, ReplicaId
 from raycons.errors import StoreCorrupt, StoreError
 from raycons.machines.contract import Machine, State
 from raycons.member.engine import Engine, bootstrap
@@ -20,6 +21,7 @@ from raycons.simulation.clock import Clock
 from raycons.simulation.disk import Disk
 from raycons.simulation.invariants import Invariants
 from raycons.simulation.network import EndpointId, Network
+from raycons.simulation.provocation import Provocations
 from raycons.simulation.scenario import Scenario
 from raycons.simulation.world import World
 from raycons.transport.contract import ClientId
@@ -42,6 +44,7 @@ class VirtualMember:
         scenario: Scenario,
         make_machine: MakeMachine,
         counted: Callable[[str, dict[str, Any]], None],
+        provocations: Provocations,
     ) -> None:
         self.id = id
         self.incarnation = 0
@@ -58,7 +61,10 @@ class VirtualMember:
         self._random = world.random(f"member {id}")
         self.disk = Disk(world, world.random(f"disk {id}"), scenario.sync_s)
         self.disk.failed = self._disk_failed
+        self.disk.lateness_s = provocations.sync_lateness_s
+        self._provocations = provocations
         self.clock = Clock(self._random.uniform(1.0, 1000.0), self.draw_rate())
+        self.sent: Counter[type] = Counter()
         self._inbox: list[Event] = []
         self._turn_scheduled = False
         self._timer_at = float("inf")  # virtual time
@@ -102,6 +108,7 @@ class VirtualMember:
             random=self._world.random(f"engine {self.id} {self.incarnation}"),
             now=self.now,
         )
+        self._provocations.bend(self.engine)
         replica = self.engine.replica
         # The invariants see each effect as it leaves the shipped replica, before it is carried out.
         drain = partial(self._drain, replica.drain)
@@ -152,6 +159,11 @@ class VirtualMember:
             self.paused = False
             self._world.tell("resume", f"member {self.id}")
             self._turn(None)
+
+    @property
+    def logged_configurations(self) -> list[tuple[Index, Configuration]]:
+        """The newest configuration in the log at the last start or write, and those before it."""
+        return [entry for entry in self._mirror.configurations[-2:] if entry[1].peers]
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -310,6 +322,9 @@ class VirtualMember:
         assert self.engine is not None
         if effects:
             self._invariants.drained(self.engine.replica, effects)
+            first = effects[0]
+            if type(first) is Persist and first.truncate_from:
+                self._counted("log-truncated", {})
         return effects
 
     # --- what the engine asks for (Ports) ---------------------------------------------------------
@@ -317,6 +332,7 @@ class VirtualMember:
     def send(self, to: ReplicaId, message: Any) -> None:
         """See Ports."""
         self._invariants.sent(self.id, to, message)
+        self.sent[type(message)] += 1
         self._network.send(self.id, to, message)
 
     def respond(self, client: ClientId, message: Any) -> None:

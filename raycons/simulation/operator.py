@@ -43,6 +43,11 @@ class Operator(ClientProcess):
         self._removal_based_on: Index = -1  # of the last removal that was ordered
         self.counts: Counter[str] = Counter()
 
+    @property
+    def busy(self) -> bool:
+        """Whether an order is under way, which may yet change the members."""
+        return self._busy
+
     # --- what is known ----------------------------------------------------------------------------
 
     def _latest(self) -> tuple[Index, Configuration]:

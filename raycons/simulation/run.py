@@ -1,7 +1,7 @@
 """One seed: a group, its clients, its nemesis, and the verdict.
 
-The first part of a run is full of faults. Then they end, and what must come back comes back: every
-client completes a new write, and all members reach the same state, within a bounded virtual time.
+The first part of a run is full of faults. Then only a quorum is healed, and every client completes
+a new write; then all is healed, and all members reach the same state; each in bounded virtual time.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ from raycons.machines.kv.settings import KeyValueSettings
 from raycons.machines.sessions import Sessions
 from raycons.member.protocol import Inspected
 from raycons.simulation.clients import Caller
+from raycons.simulation.core import choose_core
 from raycons.simulation.faults import Nemesis
 from raycons.simulation.history import KEY_VALUE, SESSIONS, History
 from raycons.simulation.invariants import Invariants
 from raycons.simulation.members import VirtualMember
 from raycons.simulation.network import Network
 from raycons.simulation.operator import Operator
+from raycons.simulation.provocation import Provocations
+from raycons.simulation.rare import TOLD_REASONS
 from raycons.simulation.scenario import Scenario, draw
 from raycons.simulation.watch import watch
 from raycons.simulation.world import Violation, World
@@ -65,6 +68,7 @@ class Run:
         self.network = Network(self.world, self.world.random("network"), self.scenario.weather)
         self.invariants = Invariants()
         self.history = History(self.invariants)
+        self.provocations = Provocations(self.world.random("provocation"), self.scenario.bends)
         self.members: dict[ReplicaId, VirtualMember] = {}
         self.events: Counter[str] = Counter()
         self._found()
@@ -117,6 +121,7 @@ class Run:
             self.scenario,
             self._make_machine,
             self._count,
+            self.provocations,
         )
         self.members[id] = member
         return member
@@ -132,6 +137,8 @@ class Run:
     def _count(self, name: str, fields: dict[str, Any]) -> None:
         if name == "role-changed":
             self.events[f"became-{fields['role']}"] += 1
+            if fields["reason"] in TOLD_REASONS:
+                self.events[f"because {fields['reason']}"] += 1
         else:
             self.events[name] += 1
 
@@ -148,6 +155,7 @@ class Run:
             self.operator.start()
             self.nemesis.begin()
             self.world.run(seconds)
+            self._recover_core()
             self._recover()
         except Violation as broken:
             violation = Broken(broken.step, round(broken.time, 6), broken.invariant, broken.message)
@@ -161,17 +169,49 @@ class Run:
             story=self.world.story() if violation else [],
         )
 
+    def _recover_core(self) -> None:
+        """A quorum is healed, the others stay as they are: progress comes back."""
+        self.provocations.active = False
+        sound = [
+            id
+            for id, member in self.members.items()
+            if not (member.destroyed or member.disk.rotten)
+        ]
+        core = choose_core(self.world.random("core"), self._configurations(), sound)
+        if core is None or self.operator.busy:
+            self.events["core skipped"] += 1
+            return  # what is under way may change who is a quorum
+        self.events["core healed"] += 1
+        self.nemesis.heal_only(core)
+        self._await_new_writes()
+
+    def _configurations(self) -> list[Configuration]:
+        """All that may be in force: the newest committed one, and what any log holds after it."""
+        return [
+            self.invariants.committed_configuration,
+            *(
+                configuration
+                for id, member in self.members.items()
+                if not member.destroyed
+                for _, configuration in member.logged_configurations
+            ),
+        ]
+
+    def _await_new_writes(self) -> None:
+        """Every client completes a write that it begins from now on."""
+        began = self.world.now
+        self._await(
+            "progress",
+            lambda: all(caller.last_write_began > began for caller in self.callers),
+            lambda: (
+                f"no new write of {[c.id for c in self.callers if c.last_write_began <= began]}"
+            ),
+        )
+
     def _recover(self) -> None:
         """No fault any more: progress comes back, and all become equal."""
         self.nemesis.calm()
-        calm_at = self.world.now
-        self._await(
-            "progress",
-            lambda: all(caller.last_write_began > calm_at for caller in self.callers),
-            lambda: (
-                f"no new write of {[c.id for c in self.callers if c.last_write_began <= calm_at]}"
-            ),
-        )
+        self._await_new_writes()
         for caller in self.callers:
             caller.stopping = True
         self._await(
@@ -191,7 +231,7 @@ class Run:
     ) -> None:
         self.world.run(self.world.now + RECOVERY_S, holds)
         if not holds():
-            late = f"{RECOVERY_S} s after all faults ended: {describe()}; {self._leaders()}"
+            late = f"{RECOVERY_S} s after the faults ended: {describe()}; {self._leaders()}"
             raise self.world.dated(Violation(invariant, late))
 
     # --- the end ----------------------------------------------------------------------------------
@@ -257,6 +297,9 @@ class Run:
         counts.update({f"fault {kind}": count for kind, count in self.nemesis.counts.items()})
         counts.update({f"order {name}": count for name, count in self.operator.counts.items()})
         counts.update({f"result {name}": count for name, count in self.history.outcomes.items()})
+        counts.update({f"bend {point}": n for point, n in self.provocations.counts.items()})
+        for member in self.members.values():
+            counts.update({f"sent {kind.__name__}": n for kind, n in member.sent.items()})
         counts["committed"] = self.invariants.committed_index
         counts["messages"] = self.network.delivered
         return dict(counts)

@@ -14,6 +14,7 @@ import msgspec
 from raycons.client.settings import ClientSettings
 from raycons.config import MemberSettings, RaftSettings
 from raycons.simulation.network import Weather
+from raycons.simulation.provocation import draw_rates
 
 # The kinds of faults, with the highest rate (per virtual second) at which a seed may draw them.
 FAULTS: dict[str, float] = {
@@ -75,6 +76,7 @@ class Scenario(msgspec.Struct, frozen=True):
     client: ClientSettings
     keep_revisions: int  # old revisions that are kept from compaction
     rates: dict[str, float]  # of each kind of fault, per second
+    bends: dict[str, float]  # how often each point of the code is bent that is bent at all
 
 
 def draw(random: Random) -> Scenario:
@@ -135,6 +137,7 @@ def draw(random: Random) -> Scenario:
         ),
         keep_revisions=random.choice([50, 200, 1000]),
         rates=rates,
+        bends=draw_rates(random),
     )
 
 

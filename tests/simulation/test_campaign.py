@@ -71,7 +71,9 @@ def test_a_short_campaign_finds_nothing_in_a_world_full_of_faults() -> None:
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_a_thousand_seeds_find_nothing() -> None:
-    check(simulate("raft", ALL_SEEDS, first_seed=FIRST_SEEDS, jobs=os.cpu_count() or 1))
+    campaign = simulate("raft", ALL_SEEDS, first_seed=FIRST_SEEDS, jobs=os.cpu_count() or 1)
+    check(campaign)
+    assert campaign.never_reached == []
 
 
 def test_jobs_do_not_change_the_result() -> None:
