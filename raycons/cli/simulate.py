@@ -12,6 +12,7 @@ from raycons.errors import BadArgument
 from raycons.simulation.campaign import DEFAULT_SECONDS, PROTOCOLS, Campaign, Finding, simulate
 from raycons.simulation.determinism import check_determinism
 from raycons.simulation.run import Outcome
+from raycons.simulation.shrink import shrink
 
 STORY_LINES = 40
 
@@ -38,6 +39,12 @@ STORY_LINES = 40
     help="Instead, run N seeds twice, in processes with different hash seeds, and compare.",
 )
 @click.option(
+    "--shrink",
+    "shrinks",
+    is_flag=True,
+    help="Leave out the faults that a failing seed does not need, and show the rest.",
+)
+@click.option(
     "--require-coverage",
     is_flag=True,
     help="Exit with 3 if something that is listed as rare never happened.",
@@ -56,6 +63,7 @@ def command(
     jobs: int,
     compared: int | None,
     require_coverage: bool,
+    shrinks: bool,
     output: str,
 ) -> None:
     """Run groups in a virtual world full of faults, and check every step.
@@ -67,6 +75,9 @@ def command(
         context.exit(compare(range(first_seed, first_seed + compared), seconds, output))
     campaign = run(protocol, seeds, first_seed, seed, seconds, jobs, output)
     if campaign.violations:
+        if shrinks and output == "table":
+            for finding in campaign.violations:
+                print_shrunk(finding.seed, seconds)
         context.exit(1)
     context.exit(3 if require_coverage and campaign.never_reached else 0)
 
@@ -92,6 +103,25 @@ def run(
     else:
         _print_table(campaign)
     return campaign
+
+
+def print_shrunk(seed: int, seconds: float) -> None:
+    """Leave out what the failure of `seed` does not need, and tell the story of the rest."""
+    console = Console()
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"shrinking seed {seed}", total=None)
+        shrunk = shrink(seed, seconds, lambda name: progress.update(task, description=name))
+    if shrunk is None or shrunk.outcome.violation is None:
+        raise click.ClickException(f"seed {seed} did not fail again; run --check-determinism")
+    broken = shrunk.outcome.violation
+    lines = [
+        *shrunk.outcome.story[-STORY_LINES:],
+        f"seed {seed}, after {shrunk.runs} runs: {broken.invariant}: {broken.message}",
+        f"needs: {', '.join([*shrunk.faults, *shrunk.bends]) or 'no fault'}",
+        f"does not need: {', '.join(shrunk.left_out) or 'nothing that could be left out'}",
+    ]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def compare(seeds: range, seconds: float, output: str) -> int:
