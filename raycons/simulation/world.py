@@ -21,6 +21,7 @@ Action = Callable[[Any], None]
 # More events than this in one virtual second mean that something answers itself without end.
 EVENTS_PER_SECOND_BOUND = 200_000
 STORY_LENGTH = 400
+DETAIL_LENGTH = 180  # characters of one detail in a story; payloads are longer
 
 
 class Violation(Exception):
@@ -115,9 +116,21 @@ class World:
     def story(self) -> list[str]:
         """The last things told, one a line."""
         return [
-            f"{time:10.6f}  #{step:<7} {kind:<10} {' '.join(str(detail) for detail in details)}"
+            f"{time:10.6f}  #{step:<7} {kind:<10} {' '.join(map(_shortened, details))}"
             for time, step, kind, details in self._story
         ]
+
+
+def _shortened(detail: Any) -> str:
+    """The detail as text, without the bulk of a large payload.
+
+    >>> _shortened("to 3")
+    'to 3'
+    """
+    text = str(detail)
+    if len(text) <= DETAIL_LENGTH:
+        return text
+    return f"{text[:DETAIL_LENGTH]}... ({len(text)} characters)"
 
 
 def _describe(error: Exception) -> str:

@@ -117,3 +117,12 @@ def test_a_timer_never_fires_before_its_deadline() -> None:
     clock = Clock(offset_s=123.456, rate=0.97)
     for deadline in (123.5, 124.789, 1000.1):
         assert clock.read(clock.when(deadline)) >= deadline
+
+
+def test_the_story_shows_time_step_and_no_more_of_a_payload_than_fits() -> None:
+    world = World(1)
+    world.tell("deliver", 1, "->", 2, b"x" * 500)
+    [line] = world.story()
+    assert line.startswith("  0.000000  #0       deliver    1 -> 2 b'xxx")
+    assert "x'" not in line and line.endswith("... (503 characters)")
+    assert len(line) < 260
