@@ -3,7 +3,9 @@
 The names are those of the Raft paper's figure 3, where they stand there:
 
     election-safety          one leader a term, elected by a quorum of durable votes
-    vote-once                an identity gives one vote a term, and answers only when it is on disk
+    vote-once                an identity gives one vote a term, its own or another's, and answers
+                             only when it is on disk
+    campaigns                a term begins with a candidate; whoever asks for votes follows nobody
     leader-append-only       a leader never cuts or overwrites its own log
     log-matching             an entry's id names one content, and one predecessor
     leader-completeness      a leader holds all that was committed in earlier terms
@@ -12,7 +14,9 @@ The names are those of the Raft paper's figure 3, where they stand there:
     acknowledged-is-durable  a follower acknowledges only what its disk holds
     recovery                 a restart finds everything that was durable
     monotony                 term and commit never fall
-    configuration            the one in force is the latest in the log; only its electors campaign
+    configuration            the one in force is the latest in the log; only its electors campaign;
+                             a leader changes it after its term's first commit, one at a time
+    identity                 an id is given to one replica only
 
 `election-safety` and `committed-is-durable` count quorums by themselves, from mirrors of what the
 replicas wrote, so that a wrong count in the code under test is seen at once, before it does harm.
@@ -55,10 +59,12 @@ class Invariants:
         self.committed_configuration = Configuration((), 1)
         self._time_us = 0  # replicated time, as far as it is committed
         self._leaders: dict[Term, ReplicaId] = {}
+        self._campaigned: set[Term] = {0}  # terms that had a candidate
         self._votes: dict[tuple[ReplicaId, Term], ReplicaId] = {}
         self._snapshots: dict[int, Index] = {}  # the last entry of each that was streamed
         self._terms: dict[ReplicaId, Term] = {}
         self._commit: dict[ReplicaId, Index] = {}
+        self._applied: dict[ReplicaId, Index] = {}
         self._answers: dict[tuple[str, Index], tuple[bytes, bytes]] = {}
 
     @property
@@ -70,6 +76,8 @@ class Invariants:
 
     def created(self, id: ReplicaId, configuration: Configuration) -> Mirror:
         """A fresh store was bootstrapped; the driver keeps its mirror up to date."""
+        if id in self._mirrors:
+            raise Violation("identity", f"a new replica is given id {id}, which another one had")
         self._mirrors[id] = Mirror(id, configuration)
         if configuration.peers:
             self.committed_configuration = configuration
@@ -108,6 +116,7 @@ class Invariants:
         mirror.recovered(log.base, recovered[1:], configurations, hard_state)
         self._terms[replica.id] = replica.term
         self._commit[replica.id] = 0  # commit is not on disk; it is found again
+        self._applied[replica.id] = replica.applied
 
     # --- effects ----------------------------------------------------------------------------------
 
@@ -158,7 +167,22 @@ class Invariants:
                 )
             self._check_matching(replica.id, previous, entry)
             previous = entry.term
+            if entry.kind == EntryKind.CONFIGURATION:
+                self._check_change(replica, mirror, entry)
         mirror.persist(write)
+
+    def _check_change(self, replica: RaftReplica, mirror: Mirror, entry: Entry) -> None:
+        """A leader changes members when its term and the last change have committed."""
+        if replica.role != "leader" or entry.term != replica.term:
+            return
+        pending = mirror.configurations[-1][0]
+        if replica.commit < pending or mirror.term(replica.commit) not in (None, replica.term):
+            raise Violation(
+                "configuration",
+                f"leader {replica.id} of term {replica.term} changes members in entry "
+                f"{entry.index}, but has committed only up to {replica.commit}; "
+                f"the last change is entry {pending}",
+            )
 
     def _check_matching(self, id: ReplicaId, previous: Term, entry: Entry) -> None:
         """An id names one content and one predecessor; so by induction, one whole log."""
@@ -180,6 +204,7 @@ class Invariants:
                 f"replica {replica.id} installs a snapshot of {last}, which was not committed",
             )
         mirror.install(write)
+        self._applied[replica.id] = last.index
 
     # --- elections --------------------------------------------------------------------------------
 
@@ -191,6 +216,14 @@ class Invariants:
             raise Violation(
                 "configuration", f"replica {replica.id} is {effect.role}, but is no voter"
             )
+        if effect.role in ("pre-candidate", "candidate"):
+            if effect.leader:
+                raise Violation(
+                    "campaigns",
+                    f"replica {replica.id} is {effect.role}, and follows {effect.leader}",
+                )
+            if effect.role == "candidate":
+                self._campaigned.add(effect.term)
         if effect.role == "leader":
             self._elected(replica, mirror, effect.term)
 
@@ -317,6 +350,13 @@ class Invariants:
 
     def _to_apply(self, replica: RaftReplica, mirror: Mirror, entries: Sequence[Entry]) -> None:
         for entry in entries:
+            self._applied[replica.id] += 1
+            if entry.index != self._applied[replica.id]:
+                raise Violation(
+                    "state-machine-safety",
+                    f"replica {replica.id} applies entry {entry.index} where "
+                    f"{self._applied[replica.id]} is next",
+                )
             if entry.index <= self.committed_index:
                 if self._committed[entry.index] != (entry.index, entry.term):
                     raise Violation(
@@ -348,6 +388,10 @@ class Invariants:
             raise Violation(
                 "monotony",
                 f"replica {replica.id} falls from term {self._terms[replica.id]} to {replica.term}",
+            )
+        if replica.term not in self._campaigned:
+            raise Violation(
+                "campaigns", f"replica {replica.id} enters term {replica.term} without a candidate"
             )
         if replica.commit < self._commit[replica.id]:
             raise Violation(

@@ -60,6 +60,7 @@ class Mirror:
         self.base = EntryId(0, 0)
         self.terms: list[Term] = []  # of the entries after `base`
         self.configurations: list[tuple[Index, Configuration]] = [(0, configuration)]
+        self.hard_state = HardState()  # as written
         self.durable_hard_state = HardState()
         self.durable_last: Index = 0  # entries up to here, as written now, survive a crash
         self._writes: deque[Write] = deque()
@@ -95,7 +96,20 @@ class Mirror:
             self._cut(write.truncate_from)
         for entry in write.entries:
             self.append(entry)
+        self._follow(write.hard_state)
         self._writes.append(Write(write.number, self.last_index, write.hard_state))
+
+    def _follow(self, new: HardState | None) -> None:
+        """A vote, once written, stands for the whole term; a crash may take it back unheard."""
+        if new is None:
+            return
+        old, self.hard_state = self.hard_state, new
+        if new.term == old.term and old.vote not in (0, new.vote):
+            raise Violation(
+                "vote-once",
+                f"replica {self.id} voted for {old.vote} in term {old.term}, "
+                f"and now writes {new.vote}",
+            )
 
     def append(self, entry: Entry) -> None:
         """The log grows by one entry."""
@@ -127,6 +141,7 @@ class Mirror:
         self.durable_last = min(self.durable_last, self.base.index)
         for earlier in self._writes:
             earlier.last = min(earlier.last, self.base.index)
+        self._follow(write.hard_state)
         self._writes.append(Write(write.number, self.base.index, write.hard_state))
 
     def compacted(self, base: EntryId) -> None:
@@ -163,6 +178,6 @@ class Mirror:
     ) -> None:
         """The process came back with this from its disk: all of it is durable now."""
         self.base, self.terms, self.configurations = base, terms, configurations
-        self.durable_hard_state = hard_state
+        self.hard_state = self.durable_hard_state = hard_state
         self.durable_last = self.last_index
         self._writes.clear()

@@ -1,0 +1,175 @@
+"""Scenarios in which a mutant can be met: what a seed drew, with some of it set.
+
+Each takes a drawn scenario and gives the one to live through, so that seeds still differ in all
+that is not set. In none of them may the shipped code break anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from raycons.simulation.network import Weather
+from raycons.simulation.scenario import LEASE_DRIFT, Scenario
+
+World = Callable[[Scenario], Scenario]
+
+
+def as_drawn(drawn: Scenario) -> Scenario:
+    """As the seed drew it."""
+    return drawn
+
+
+def torn(drawn: Scenario) -> Scenario:
+    """Leaders are deposed unawares, again and again, while clients read and write one key."""
+    return replace(
+        drawn,
+        voters=3,
+        clients=3,
+        concurrency=2,
+        keys=1,
+        think_s=0.02,
+        drift=0.0,
+        jumps=False,
+        lease_s=0.0,
+        weather=Weather(),
+        rates={"tear": 1.0},
+    )
+
+
+def long_tails(drawn: Scenario) -> Scenario:
+    """Deposed leaders gather entries that never commit, and then everybody restarts."""
+    return replace(
+        torn(drawn),
+        voters=5,
+        concurrency=4,
+        rates={"tear": 1.0, "partition": 1.0, "crash": 1.0, "crash-all": 0.4},
+    )
+
+
+def dueling(drawn: Scenario) -> Scenario:
+    """Several candidates in a term, whose messages are late, repeated and out of order."""
+    return replace(
+        drawn,
+        voters=5,
+        weather=Weather(delay_s=0.003, jitter_s=0.05, duplication=0.3, reordering=0.3),
+        rates={"transfer": 3.0, "reset": 2.0, "crash": 0.5, "partition": 0.5, "tear": 0.5},
+    )
+
+
+def leased(drawn: Scenario) -> Scenario:
+    """Torn leaders that hold leases twice as long as the election timeout."""
+    return replace(torn(drawn), lease_s=2 * drawn.raft.election_timeout_s)
+
+
+def leased_with_delays(drawn: Scenario) -> Scenario:
+    """Long leases, and answers that arrive late: over a slow network, or at a leader that slept."""
+    return replace(
+        torn(drawn),
+        lease_s=2 * drawn.raft.election_timeout_s,
+        weather=Weather(delay_s=0.001, jitter_s=0.05),
+        rates={"pause": 2.0, "partition": 1.0, "tear": 0.5},
+    )
+
+
+def leased_with_drift(drawn: Scenario) -> Scenario:
+    """Long leases, and clocks as far apart as the margin allows."""
+    return replace(
+        torn(drawn),
+        lease_s=4 * drawn.raft.election_timeout_s,
+        drift=LEASE_DRIFT,
+        rates={"tear": 1.0, "clock": 0.5},
+    )
+
+
+def leased_with_transfers(drawn: Scenario) -> Scenario:
+    """Long leases, and leaders that hand over while the network holds messages back."""
+    return replace(
+        torn(drawn),
+        lease_s=8 * drawn.raft.election_timeout_s,
+        think_s=0.005,
+        concurrency=4,
+        weather=Weather(delay_s=0.003, jitter_s=0.05),
+        rates={"transfer": 3.0, "tear": 0.3, "partition": 0.5},
+    )
+
+
+def leased_with_crashes(drawn: Scenario) -> Scenario:
+    """Long leases, torn leaders, and followers that restart meanwhile."""
+    return replace(
+        torn(drawn),
+        lease_s=8 * drawn.raft.election_timeout_s,
+        rates={"tear": 1.0, "crash": 2.0},
+    )
+
+
+def churning(drawn: Scenario) -> Scenario:
+    """Members come and go all the time, among crashes and partitions."""
+    return replace(
+        drawn,
+        voters=min(drawn.voters, 3),
+        rates={"membership": 2.0, "crash": 0.5, "partition": 0.4, "reset": 0.5, "transfer": 0.3},
+    )
+
+
+def calmly_growing(drawn: Scenario) -> Scenario:
+    """Groups of one or two voters that change a lot and crash a lot."""
+    return replace(
+        drawn,
+        voters=min(drawn.voters, 2),
+        rates={"membership": 3.0, "crash": 1.0, "crash-all": 0.3},
+    )
+
+
+def small_logs(drawn: Scenario) -> Scenario:
+    """Logs so short that whoever was away needs a snapshot, in several pieces."""
+    return replace(
+        drawn,
+        voters=3,
+        raft=replace(drawn.raft, max_tail_bytes=500),
+        member=replace(
+            drawn.member, log_limit_bytes=3000, snapshot_chunk_bytes=300 + 4 * drawn.value_bytes
+        ),
+        rates={"crash": 0.6, "partition": 0.6, "reset": 0.5, "pause": 0.5},
+    )
+
+
+def duplicating(drawn: Scenario) -> Scenario:
+    """A network that repeats messages and changes their order, and many elections."""
+    return replace(
+        drawn,
+        voters=max(drawn.voters, 3),
+        weather=Weather(duplication=0.3, reordering=0.3, jitter_s=0.02),
+        rates={"crash": 0.8, "partition": 0.6, "reset": 0.5},
+    )
+
+
+def slow_disks(drawn: Scenario) -> Scenario:
+    """Disks on which writes wait long, and leaders that change meanwhile."""
+    return replace(
+        drawn,
+        voters=3,
+        sync_s=0.02,
+        think_s=0.02,
+        rates={"slow-disk": 1.0, "stalled-disk": 1.0, "partition": 1.0, "tear": 0.5},
+    )
+
+
+def short_sessions(drawn: Scenario) -> Scenario:
+    """Sessions that run out while their clients still retry."""
+    ttl_s = 1.0
+    return replace(
+        drawn,
+        timeout_s=6.0,
+        member=replace(drawn.member, session_ttl_s=ttl_s),
+        client=replace(drawn.client, session_ttl_s=ttl_s),
+        rates={"partition": 1.0, "pause": 1.0, "crash": 0.5, "weather": 0.5},
+    )
+
+
+def crashing(drawn: Scenario) -> Scenario:
+    """Power fails often, for one or for all, and disks are slow enough to lose something."""
+    return replace(
+        drawn, sync_s=0.005, think_s=0.02, rates={"crash": 2.0, "crash-all": 0.3, "slow-disk": 0.5}
+    )
