@@ -27,6 +27,7 @@ COMMANDS = {
     "members": ("raycons.cli.members", "members"),
     "bench": ("raycons.cli.benches", "bench"),
     "simulate": ("raycons.cli.simulate", "command"),
+    "mutants": ("raycons.cli.mutants", "command"),
     "check": ("raycons.cli.check", "command"),
     "demo": ("raycons.cli.demo", "demo"),
 }

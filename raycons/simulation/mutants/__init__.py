@@ -11,6 +11,6 @@ The product has no bug switches: a mutant changes the shipped code of this proce
 planted, and nothing else knows of it.
 """
 
-from raycons.simulation.mutants.registry import Mutant, all_mutants, find
+from raycons.simulation.mutants.registry import Mutant, all_mutants, choose, find
 
-__all__ = ["Mutant", "all_mutants", "find"]
+__all__ = ["Mutant", "all_mutants", "choose", "find"]

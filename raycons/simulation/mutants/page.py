@@ -1,4 +1,4 @@
-"""The table of a hunt, as it stands in `docs/verification.md` between two markers."""
+"""The tables of a hunt, one a duty, as they stand in `docs/verification.md` between markers."""
 
 from __future__ import annotations
 
@@ -10,55 +10,58 @@ from pathlib import Path
 
 from raycons.errors import BadArgument
 from raycons.simulation.mutants.hunt import Found, Hunt
-
-BEGIN = "<!-- mutants: begin -->"
-END = "<!-- mutants: end -->"
+from raycons.simulation.mutants.registry import DUTIES, choose
 
 
 def update(path: Path, report: Hunt, command: str) -> None:
-    """Write the table, its command, the date and the machine between the markers of `path`.
+    """Write each whole duty of the report, with command, date and machine, between its markers.
 
-    Raises BadArgument where the file lacks the markers.
+    Raises BadArgument where the file lacks the markers of one, or the report has no whole duty.
     """
     text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise BadArgument(f"{path} has no lines {BEGIN} and {END} to write the table between")
-    path.write_text(f"{before}{BEGIN}\n{render(report, command)}{END}{after}", encoding="utf-8")
+    written = 0
+    for duty in DUTIES:
+        results = [found for found in report.mutants if found.duty == duty]
+        if {found.name for found in results} != {one.name for one in choose([duty])}:
+            continue
+        begin, end = f"<!-- mutants of {duty}: begin -->", f"<!-- mutants of {duty}: end -->"
+        before, opened, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not opened or not closed:
+            raise BadArgument(f"{path} lacks the lines {begin!r} and {end!r} for the table")
+        text = f"{before}{begin}\n{render(results, report, command)}{end}{after}"
+        written += 1
+    if not written:
+        raise BadArgument(f"{path} has a table for each duty: hunt all of one, not some mutants")
+    path.write_text(text, encoding="utf-8")
 
 
-def render(report: Hunt, command: str) -> str:
-    """The Markdown of a hunt: what was run and where, the mutants found, those that were not."""
-    found = [one for one in report.mutants if one.found == one.campaigns]
-    missed = [one for one in report.mutants if one.found < one.campaigns]
+def render(results: list[Found], report: Hunt, command: str) -> str:
+    """The Markdown of one duty: what was run and where, and what became of each mutant."""
     lines = [
         "",
-        f"{len(found)} of {len(report.mutants)} mutants were found by each of {report.campaigns} "
-        f"campaigns of at most {report.seeds} seeds, {report.virtual_seconds:g} virtual seconds "
-        "of faults a seed.",
+        *_rows(results, report.seeds),
         "",
-        f"`{command}`, {datetime.now(UTC):%Y-%m-%d}, {machine()}",
-        "",
-        *_rows(found, report.seeds),
+        f"`{command}`, {datetime.now(UTC):%Y-%m-%d}, {machine()}.",
     ]
-    if missed:
-        lines += ["", "Not found by every campaign, so a hole or a rare one:", ""]
-        lines += _rows(missed, report.seeds)
     return "\n".join(lines) + "\n\n"
 
 
 def _rows(results: list[Found], seeds: int) -> list[str]:
     lines = [
-        "| mutant | what it does wrong | source | world | median | min | max | found by | replay |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| mutant | source | found | median | min | max | by | first seed |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for one in results:
-        middle, least, most = numbers(one, seeds)
-        checks = ", ".join(f"{name} {count}" for name, count in one.invariants.items()) or "-"
-        cells = [one.name, one.description, one.source, one.world, middle, least, most, checks]
-        seed = re.search(r"--seed \S+", one.replay)
-        cells.append(f"`{seed.group()}`" if seed else "-")
+        seed = re.search(r"--seed (\S+)", one.replay)
+        cells = [
+            f"**{one.name}**: {one.description}",
+            one.source,
+            f"{one.found}/{one.campaigns}",
+            *numbers(one, seeds),
+            ", ".join(one.invariants) or "-",
+            seed[1] if seed else "-",
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -75,3 +75,16 @@ def find(name: str) -> Mutant:
     if name not in known:
         raise BadArgument(f"there is no mutant {name!r}; choose from: {', '.join(known)}")
     return known[name]
+
+
+def choose(names: Sequence[str]) -> list[Mutant]:
+    """The mutants of those names; a duty's name stands for all of its own, no name for all."""
+    if not names:
+        return all_mutants()
+    chosen: list[Mutant] = []
+    for name in names:
+        if name in DUTIES:
+            chosen += [mutant for mutant in all_mutants() if mutant.duty == name]
+        else:
+            chosen.append(find(name))
+    return list(dict.fromkeys(chosen))
