@@ -12,6 +12,7 @@ The names are those of the Raft paper's figure 3, where they stand there:
     state-machine-safety     at each index all replicas apply the same entry, with the same answer
     committed-is-durable     an entry commits on a quorum's disks, through one of the leader's term
     acknowledged-is-durable  a follower acknowledges only what its disk holds
+    lease-exclusivity        no lease holds once a later term has a leader
     recovery                 a restart finds everything that was durable
     monotony                 term and commit never fall
     configuration            the one in force is the latest in the log; only its electors campaign;
@@ -59,6 +60,7 @@ class Invariants:
         self.committed_configuration = Configuration((), 1)
         self._time_us = 0  # replicated time, as far as it is committed
         self._leaders: dict[Term, ReplicaId] = {}
+        self._last_led: Term = 0
         self._campaigned: set[Term] = {0}  # terms that had a candidate
         self._votes: dict[tuple[ReplicaId, Term], ReplicaId] = {}
         self._snapshots: dict[int, Index] = {}  # the last entry of each that was streamed
@@ -120,9 +122,18 @@ class Invariants:
 
     # --- effects ----------------------------------------------------------------------------------
 
-    def drained(self, replica: RaftReplica, effects: Sequence[Effect]) -> None:
-        """The replica gave out these effects; called before they are carried out."""
+    def drained(self, replica: RaftReplica, effects: Sequence[Effect], now: float) -> None:
+        """The replica gave out these effects; called before they are carried out.
+
+        `now` is the time on its own clock.
+        """
         mirror = self._mirrors[replica.id]
+        if replica.role == "leader" and replica.term < self._last_led and replica.lease_holds(now):
+            raise Violation(
+                "lease-exclusivity",
+                f"leader {replica.id} of term {replica.term} holds a lease, but term "
+                f"{self._last_led} has a leader",
+            )
         if replica.commit > self.committed_index:
             self._check_commit(replica, mirror)
         for effect in effects:
@@ -230,6 +241,7 @@ class Invariants:
     def _elected(self, replica: RaftReplica, mirror: Mirror, term: Term) -> None:
         id = replica.id
         other = self._leaders.setdefault(term, id)
+        self._last_led = max(self._last_led, term)
         if other != id:
             raise Violation("election-safety", f"replicas {other} and {id} both lead term {term}")
         own = mirror.durable_hard_state

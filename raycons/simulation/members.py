@@ -321,7 +321,7 @@ class VirtualMember:
         effects = original(now)
         assert self.engine is not None
         if effects:
-            self._invariants.drained(self.engine.replica, effects)
+            self._invariants.drained(self.engine.replica, effects, now)
             first = effects[0]
             if type(first) is Persist and first.truncate_from:
                 self._counted("log-truncated", {})

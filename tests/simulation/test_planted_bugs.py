@@ -71,7 +71,7 @@ WORLDS = {mutant.world: mutant for mutant in all_mutants()}
 
 @pytest.mark.parametrize("mutant", WORLDS.values(), ids=lambda one: one.world.__name__)
 def test_the_world_of_a_mutant_breaks_nothing_without_it(mutant: Mutant) -> None:
-    assert live(mutant, 0).violation is None
+    assert live(mutant, 0, 6.0).violation is None
 
 
 @pytest.mark.parametrize("mutant", all_mutants(), ids=lambda one: one.name)

@@ -64,7 +64,7 @@ def promise_forgotten_in_a_restart(patch: Patch) -> None:
     )
 
 
-@mutant("dissertation, section 6.4", worlds.leased)
+@mutant("dissertation, section 6.4", worlds.leased_on_slow_disks)
 def lease_before_the_no_op(patch: Patch) -> None:
     """A new leader reads by its lease before it knows what is committed."""
     patch.edit(Reads.lease_holds, " or self.commit < self.term_start", "")

@@ -60,7 +60,7 @@ def match_kept_across_elections(patch: Patch) -> None:
         Replication.become_leader,
         "self.heartbeat_due = now\n",
         "for peer, kept in getattr(self, 'kept', {}).items():\n"
-        "        if peer in self.progress and kept <= self.log.last_index:\n"
+        "        if peer in self.progress:\n"
         "            self.progress[peer].match = kept\n"
         "    self.heartbeat_due = now\n",
     )

@@ -33,13 +33,13 @@ def configuration_left_out_of_the_snapshot(patch: Patch) -> None:
     )
 
 
-@mutant("what was committed before is applied after", worlds.small_logs)
+@mutant("what was committed before is applied after", worlds.small_logs_on_slow_disks)
 def snapshot_installed_over_queued_entries(patch: Patch) -> None:
     """Entries that wait to be applied are applied on top of a newer state."""
     patch.edit(Applier.snapshot_installed, "self._committed.clear()", "pass")
 
 
-@mutant("Raft paper, figure 13: the offset of a chunk", worlds.small_logs)
+@mutant("Raft paper, figure 13: the offset of a chunk", worlds.small_logs_in_a_storm)
 def piece_out_of_turn_accepted(patch: Patch) -> None:
     """A repeated piece is taken for the next one."""
     patch.edit(
@@ -49,7 +49,7 @@ def piece_out_of_turn_accepted(patch: Patch) -> None:
     )
 
 
-@mutant("pieces of different snapshots never mix", worlds.small_logs)
+@mutant("pieces of different snapshots never mix", worlds.small_logs_in_a_storm)
 def pieces_of_two_snapshots_mixed(patch: Patch) -> None:
     """A piece of a later state is put behind the pieces of an earlier one."""
     patch.edit(
@@ -77,7 +77,7 @@ def sessions_left_out_of_the_snapshot(patch: Patch) -> None:
     )
 
 
-@mutant("a snapshot is installed all at once or not at all", worlds.small_logs)
+@mutant("a snapshot is installed all at once or not at all", worlds.small_logs_on_slow_disks)
 def snapshot_installed_in_two_batches(patch: Patch) -> None:
     """A crash may leave the new log base without the new state."""
     patch.edit(
@@ -88,7 +88,7 @@ def snapshot_installed_in_two_batches(patch: Patch) -> None:
     )
 
 
-@mutant("Raft paper, figure 13: reply when it is saved", worlds.small_logs)
+@mutant("Raft paper, figure 13: reply when it is saved", worlds.small_logs_on_slow_disks)
 def snapshot_acknowledged_before_fsync(patch: Patch) -> None:
     """A follower says that it has the state before its disk does."""
     patch.edit(Snapshots.answer_installed, "self.after_everything()", "0")

@@ -64,7 +64,7 @@ def log_cut_above_the_durable_state(patch: Patch) -> None:
     )
 
 
-@mutant("a half-received snapshot is nobody's state", worlds.small_logs)
+@mutant("a half-received snapshot is nobody's state", worlds.small_logs_in_a_storm)
 def staged_state_not_swept(patch: Patch) -> None:
     """What a broken-off snapshot left is still there when the next one begins."""
     patch.edit(

@@ -104,6 +104,11 @@ def leased_with_crashes(drawn: Scenario) -> Scenario:
     )
 
 
+def leased_on_slow_disks(drawn: Scenario) -> Scenario:
+    """Leases that begin before the disks have taken up a new leader's first entry."""
+    return replace(leased(drawn), sync_s=0.02, rates={"tear": 1.0, "slow-disk": 1.0})
+
+
 def churning(drawn: Scenario) -> Scenario:
     """Members come and go all the time, among crashes and partitions."""
     return replace(
@@ -132,6 +137,24 @@ def small_logs(drawn: Scenario) -> Scenario:
             drawn.member, log_limit_bytes=3000, snapshot_chunk_bytes=300 + 4 * drawn.value_bytes
         ),
         rates={"crash": 0.6, "partition": 0.6, "reset": 0.5, "pause": 0.5},
+    )
+
+
+def small_logs_in_a_storm(drawn: Scenario) -> Scenario:
+    """Snapshots whose pieces are lost, repeated and overtaken."""
+    return replace(
+        small_logs(drawn),
+        weather=Weather(loss=0.1, duplication=0.2, reordering=0.2, jitter_s=0.02),
+    )
+
+
+def small_logs_on_slow_disks(drawn: Scenario) -> Scenario:
+    """Snapshots that come while something waits for the disk, or for its turn."""
+    return replace(
+        small_logs(drawn),
+        sync_s=0.02,
+        turn_s=0.01,
+        rates={"crash": 1.0, "crash-all": 0.2, "slow-disk": 1.5, "partition": 1.0},
     )
 
 
@@ -171,5 +194,9 @@ def short_sessions(drawn: Scenario) -> Scenario:
 def crashing(drawn: Scenario) -> Scenario:
     """Power fails often, for one or for all, and disks are slow enough to lose something."""
     return replace(
-        drawn, sync_s=0.005, think_s=0.02, rates={"crash": 2.0, "crash-all": 0.3, "slow-disk": 0.5}
+        drawn,
+        sync_s=0.02,
+        think_s=0.02,
+        member=replace(drawn.member, log_limit_bytes=3000),
+        rates={"crash": 2.0, "crash-all": 0.3, "slow-disk": 0.5},
     )
