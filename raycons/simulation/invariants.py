@@ -43,10 +43,8 @@ from raycons.consensus.contract import (
 from raycons.consensus.quorum import Index, ReplicaId
 from raycons.consensus.raft.messages import Appended, SnapshotChunk, SnapshotReply, VoteReply
 from raycons.consensus.raft.replica import RaftReplica
-from raycons.simulation.mirror import Mirror, decode_configuration
+from raycons.simulation.mirror import Mirror, all_entries, decode_configuration, is_quorum
 from raycons.simulation.world import Violation
-
-READ_BYTES = 1 << 20
 
 
 class Invariants:
@@ -88,7 +86,7 @@ class Invariants:
     def started(self, replica: RaftReplica) -> None:
         """The process of `replica` came up and read its disk."""
         mirror, log = self._mirrors[replica.id], replica.log
-        entries = _all_entries(replica)
+        entries = all_entries(replica.log)
         previous = log.base.term
         for entry in entries:
             self._check_matching(replica.id, previous, entry)
@@ -146,6 +144,7 @@ class Invariants:
             elif isinstance(effect, RoleChanged):
                 self._role_changed(replica, mirror, effect)
         self._check_monotony(replica)
+        self._check_office(replica)
         if replica.configuration != mirror.configuration:
             raise Violation(
                 "configuration",
@@ -182,6 +181,15 @@ class Invariants:
                 self._check_change(replica, mirror, entry)
         mirror.persist(write)
 
+    def _check_office(self, replica: RaftReplica) -> None:
+        """A leader without whom a configuration has committed leads no more."""
+        if (
+            replica.role == "leader"
+            and replica.id not in replica.configuration.electors
+            and replica.commit >= replica.configuration_index
+        ):
+            raise Violation("configuration", f"replica {replica.id} leads, but was removed")
+
     def _check_change(self, replica: RaftReplica, mirror: Mirror, entry: Entry) -> None:
         """A leader changes members when its term and the last change have committed."""
         if replica.role != "leader" or entry.term != replica.term:
@@ -193,6 +201,14 @@ class Invariants:
                 f"leader {replica.id} of term {replica.term} changes members in entry "
                 f"{entry.index}, but has committed only up to {replica.commit}; "
                 f"the last change is entry {pending}",
+            )
+
+    def changed(self, id: ReplicaId, replaced: Index, based_on: Index) -> None:
+        """A leader carried out an order that was computed from configuration `based_on`."""
+        if replaced != based_on:
+            raise Violation(
+                "configuration",
+                f"leader {id} replaces configuration {replaced} by what was made of {based_on}",
             )
 
     def _check_matching(self, id: ReplicaId, previous: Term, entry: Entry) -> None:
@@ -356,7 +372,7 @@ class Invariants:
         `drained` checks that the replica's own is the latest in its log.
         """
         return any(
-            _is_quorum(configuration, members)
+            is_quorum(configuration, members)
             for configuration in (mirror.configuration, replica.configuration)
         )
 
@@ -428,21 +444,3 @@ class Invariants:
                 f"another replica's was given {first[0]!r} and said {first[1]!r}",
             )
         return first[1] is answer
-
-
-def _is_quorum(configuration: Configuration, members: Collection[ReplicaId]) -> bool:
-    """A majority of the voters, and of the outgoing ones; counted here, not by the shipped code."""
-    present = set(members)
-    return all(
-        2 * len(half & present) > len(half)
-        for half in (configuration.voters, configuration.outgoing)
-        if half
-    )
-
-
-def _all_entries(replica: RaftReplica) -> list[Entry]:
-    log = replica.log
-    entries: list[Entry] = []
-    while (first := log.base.index + len(entries) + 1) <= log.last_index:
-        entries += log.slice(first, log.last_index, READ_BYTES)
-    return entries

@@ -17,6 +17,7 @@ from raycons.consensus.quorum import Index, ReplicaId
 from raycons.errors import StoreCorrupt, StoreError
 from raycons.machines.contract import Machine, State
 from raycons.member.engine import Engine, bootstrap
+from raycons.member.protocol import Manage
 from raycons.simulation.clock import Clock
 from raycons.simulation.disk import Disk
 from raycons.simulation.invariants import Invariants
@@ -283,7 +284,11 @@ class VirtualMember:
 
     def _serve(self, client: ClientId, message: Any, now: float) -> None:
         assert self.engine is not None
+        replica = self.engine.replica
+        before = replica.configuration_index
         self.engine.client(client, message, now)
+        if isinstance(message, Manage) and replica.configuration_index != before:
+            self._invariants.changed(self.id, before, message.based_on)
 
     def _greet(self, client: ClientId, now: float) -> None:
         assert self.engine is not None

@@ -7,6 +7,7 @@ disk has synced. It does its own arithmetic and trusts nothing that the replica 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 
 import msgspec
 
@@ -21,7 +22,10 @@ from raycons.consensus.contract import (
     Term,
 )
 from raycons.consensus.quorum import Index, ReplicaId
+from raycons.consensus.raft.log import Log
 from raycons.simulation.world import Violation
+
+READ_BYTES = 1 << 20
 
 decode_configuration = msgspec.msgpack.Decoder(Configuration).decode
 
@@ -181,3 +185,21 @@ class Mirror:
         self.hard_state = self.durable_hard_state = hard_state
         self.durable_last = self.last_index
         self._writes.clear()
+
+
+def is_quorum(configuration: Configuration, members: Collection[ReplicaId]) -> bool:
+    """A majority of the voters, and of the outgoing ones; counted here, not by the shipped code."""
+    present = set(members)
+    return all(
+        2 * len(half & present) > len(half)
+        for half in (configuration.voters, configuration.outgoing)
+        if half
+    )
+
+
+def all_entries(log: Log) -> list[Entry]:
+    """Everything that a log holds after its base."""
+    entries: list[Entry] = []
+    while (first := log.base.index + len(entries) + 1) <= log.last_index:
+        entries += log.slice(first, log.last_index, READ_BYTES)
+    return entries

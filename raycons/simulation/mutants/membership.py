@@ -41,7 +41,7 @@ def learners_counted(patch: Patch) -> None:
     patch.edit(Replication.advance_commit, "self.configuration.halves", "(self.configuration.ids,)")
 
 
-@mutant("etcd: a learner that does not know of its promotion", worlds.calmly_growing)
+@mutant("etcd: a learner that does not know of its promotion", worlds.growing)
 def promoted_learner_refuses_to_vote(patch: Patch) -> None:
     """A voter whose own log does not say so yet gives no vote."""
     patch.edit(

@@ -43,7 +43,7 @@ def log_end_dropped_at_recovery(patch: Patch) -> None:
     )
 
 
-@mutant("etcd 14370", worlds.duplicating)
+@mutant("etcd 14370", worlds.long_tails)
 def cut_entries_stay_on_disk(patch: Patch) -> None:
     """Entries that were truncated come back after a restart."""
     patch.edit(

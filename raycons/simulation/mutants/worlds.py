@@ -44,6 +44,7 @@ def long_tails(drawn: Scenario) -> Scenario:
         torn(drawn),
         voters=5,
         concurrency=4,
+        think_s=0.1,
         rates={"tear": 1.0, "partition": 1.0, "crash": 1.0, "crash-all": 0.4},
     )
 
@@ -118,11 +119,12 @@ def churning(drawn: Scenario) -> Scenario:
     )
 
 
-def calmly_growing(drawn: Scenario) -> Scenario:
-    """Groups of one or two voters that change a lot and crash a lot."""
+def growing(drawn: Scenario) -> Scenario:
+    """Groups of one or two voters that change and crash a lot, over a slow network."""
     return replace(
         drawn,
         voters=min(drawn.voters, 2),
+        weather=Weather(delay_s=0.01, jitter_s=0.05, loss=0.05),
         rates={"membership": 3.0, "crash": 1.0, "crash-all": 0.3},
     )
 
@@ -187,7 +189,7 @@ def short_sessions(drawn: Scenario) -> Scenario:
         timeout_s=6.0,
         member=replace(drawn.member, session_ttl_s=ttl_s),
         client=replace(drawn.client, session_ttl_s=ttl_s),
-        rates={"partition": 1.0, "pause": 1.0, "crash": 0.5, "weather": 0.5},
+        rates={"partition": 2.0, "tear": 0.5, "pause": 1.0, "weather": 0.5},
     )
 
 
@@ -198,5 +200,5 @@ def crashing(drawn: Scenario) -> Scenario:
         sync_s=0.02,
         think_s=0.02,
         member=replace(drawn.member, log_limit_bytes=3000),
-        rates={"crash": 2.0, "crash-all": 0.3, "slow-disk": 0.5},
+        rates={"crash": 2.0, "crash-all": 0.3, "slow-disk": 0.5, "stalled-disk": 1.0},
     )
