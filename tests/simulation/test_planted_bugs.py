@@ -24,15 +24,20 @@ SEEDS = 200  # at most so many are tried for one bug
 QUICK = [
     "vote-not-persisted",
     "votes-counted-without-the-name",
+    "pre-vote-raises-the-term",
+    "pre-candidate-keeps-its-leader",
     "acknowledged-before-fsync",
     "older-terms-committed-by-counting",
+    "entry-skipped-at-a-batch-limit",
     "read-without-asking-anybody",
     "promises-broken",
+    "lease-kept-during-transfer",
     "voters-changed-in-one-step",
+    "change-before-the-no-op",
     "sessions-left-out-of-the-snapshot",
     "retries-done-again",
     "unknown-outcome-called-certain",
-    "cut-entries-stay-on-disk",
+    "log-end-dropped-at-recovery",
     "removed-replica-re-added-under-its-old-id",
 ]
 

@@ -49,6 +49,12 @@ def long_tails(drawn: Scenario) -> Scenario:
     )
 
 
+def long_tails_in_small_pieces(drawn: Scenario) -> Scenario:
+    """Long tails, and followers that catch up by an entry or two at a time."""
+    tailed = long_tails(drawn)
+    return replace(tailed, raft=replace(tailed.raft, max_append_bytes=200, max_inflight_messages=1))
+
+
 def dueling(drawn: Scenario) -> Scenario:
     """Several candidates in a term, whose messages are late, repeated and out of order."""
     return replace(
