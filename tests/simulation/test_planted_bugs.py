@@ -50,6 +50,7 @@ OPEN = {
     "match-kept-across-elections",
     "durable-index-without-the-term",
     "commit-beyond-what-was-verified",
+    "read-context-reused",
     "lease-without-a-drift-margin",
     "lease-resumed-after-a-transfer",
     "promise-forgotten-in-a-restart",
