@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from sortedcontainers import SortedDict
 
-from raycons.machines.contract import Command, Table
+from raycons.machines.contract import Command
 from raycons.machines.kv import KeyValueMachine
 from raycons.machines.sessions import Sessions
 from raycons.member.protocol import (
@@ -23,38 +22,9 @@ from raycons.member.protocol import (
     Submit,
 )
 from raycons.transport.contract import Address, ClientHandler, PeerId
+from tests.machines.dict_state import DictState
 
 ADDRESSES = {id: Address("here", id) for id in (1, 2, 3)}
-
-
-class DictState:
-    """A machine's state over sorted dictionaries."""
-
-    def __init__(self) -> None:
-        self._tables: dict[Table, SortedDict] = {table: SortedDict() for table in Table}
-
-    def get(self, table: Table, key: bytes) -> bytes | None:
-        found: bytes | None = self._tables[table].get(key)
-        return found
-
-    def put(self, table: Table, key: bytes, value: bytes) -> None:
-        self._tables[table][key] = value
-
-    def get_all(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
-        return [self.get(table, key) for key in keys]
-
-    def put_all(self, table: Table, pairs: Mapping[bytes, bytes]) -> None:
-        self._tables[table].update(pairs)
-
-    def delete(self, table: Table, key: bytes) -> None:
-        self._tables[table].pop(key, None)
-
-    def scan(
-        self, table: Table, start: bytes, end: bytes, *, reverse: bool = False
-    ) -> Iterator[tuple[bytes, bytes]]:
-        rows = self._tables[table]
-        for key in rows.irange(start, end, inclusive=(True, False), reverse=reverse):
-            yield key, rows[key]
 
 
 class Cluster:
