@@ -62,6 +62,7 @@ class State(Protocol):
 
 
 Live = Callable[[Table, bytes, bytes], bool]
+Tell = Callable[[bytes], None]
 
 
 class Machine(Protocol):
@@ -70,8 +71,13 @@ class Machine(Protocol):
     def load(self) -> None:
         """Read what is kept in fields from the state, after a start or an installed snapshot."""
 
-    def apply(self, command: Command) -> bytes:
-        """Carry out a committed command and give its answer."""
+    def apply(self, command: Command, tell: Tell | None = None) -> bytes:
+        """Carry out a committed command and give its answer.
+
+        Where the answer to a long command is certain before the work is done, `tell(answer)`, once,
+        has it sent meanwhile; `apply` then returns the same. The command is committed, so nothing
+        can come between; and nobody can ask for the state before `apply` returns.
+        """
 
     def query(self, data: bytes) -> bytes:
         """Answer a question about the present state, changing nothing."""

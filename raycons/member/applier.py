@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 
 import msgspec
 
 from raycons.config import MemberSettings
 from raycons.consensus.configuration import Configuration
-from raycons.consensus.contract import Entry, EntryKind
+from raycons.consensus.contract import Entry, EntryId, EntryKind
 from raycons.consensus.raft.core import NEVER
 from raycons.machines.contract import Command, Machine
 from raycons.member.ledger import Ledger
@@ -27,6 +28,7 @@ from raycons.provocation import bendable
 DEFER_S = 0.02  # a follower applies this long after its commit though its disk has not answered
 SLICE_ENTRIES = 500  # applied in one turn at most, or so many bytes, and one entry at least
 SLICE_BYTES = 256 * 1024
+LONG_BYTES = 2048  # a command that takes a while, about 30 small puts
 MACHINE = 0  # the one machine that a group feeds today
 VERSION = 1  # the newest format of an entry's data that this code reads, and the one it writes
 
@@ -127,16 +129,27 @@ class Applier:
         if entry.kind == EntryKind.COMMAND:
             if entry.machine != MACHINE or entry.version > VERSION:
                 raise UnreadableEntry(entry)
-            body = self._machine.apply(
-                Command(entry.index, entry.term, entry.time_us, entry.version, entry.data)
-            )
-            if self._requests.commands:
+            command = Command(entry.index, entry.term, entry.time_us, entry.version, entry.data)
+            waited_for = entry.index in self._requests.commands
+            early = partial(self._tell, entry.id) if waited_for and self._is_long(command) else None
+            body = self._machine.apply(command, early)
+            if waited_for:
                 self._requests.answer_command(entry.index, entry.term, body)
         elif entry.kind == EntryKind.CONFIGURATION:
             self._configuration_applied(entry)
         elif entry.kind != EntryKind.NOOP:
             raise UnreadableEntry(entry)
         self._state.end_entry(entry.index, entry.term)
+
+    @bendable("early-answer")
+    def _is_long(self, command: Command) -> bool:
+        """Whether to carry the command out takes longer than to send its answer ahead."""
+        return len(command.data) >= LONG_BYTES
+
+    def _tell(self, entry: EntryId, answer: bytes) -> None:
+        """The answer to a long command is certain: its client works on meanwhile."""
+        self._requests.answer_command(entry.index, entry.term, answer)
+        self._ports.flush()
 
     def _configuration_applied(self, entry: Entry) -> None:
         configuration = msgspec.msgpack.decode(entry.data, type=Configuration)

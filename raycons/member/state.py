@@ -31,6 +31,10 @@ __all__ = ["Digest", "Staging", "StateView", "WriteBehindState", "state_prefix",
 _ABSENT: Final = b"\0raycons: no such key in this dict"  # told from values by identity, not content
 _RECORD_OVERHEAD_BYTES = 150  # of a pair in a dict, besides its bytes
 
+# What is put again before its chunk is full is written once: smaller chunks are slower.
+CHUNK_OPERATIONS = 4000
+CHUNK_BYTES = 2 * 1024 * 1024
+
 MakeHeader = Callable[[int, int], bytes]
 
 
@@ -80,8 +84,8 @@ class WriteBehindState:
         *,
         header_key: bytes,
         applied: tuple[int, int] = (0, 0),
-        chunk_operations: int = 4000,
-        chunk_bytes: int = 2 * 1024 * 1024,
+        chunk_operations: int = CHUNK_OPERATIONS,
+        chunk_bytes: int = CHUNK_BYTES,
         cache_bytes: int = 8 * 1024 * 1024,
     ) -> None:
         self._store = store

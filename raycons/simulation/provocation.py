@@ -15,6 +15,7 @@ from typing import Any
 from raycons.consensus.quorum import ReplicaId, majority
 from raycons.consensus.raft.progress import Mode, Progress
 from raycons.consensus.raft.replica import RaftReplica
+from raycons.machines.contract import Command
 from raycons.member.applier import Applier
 from raycons.member.engine import Engine
 from raycons.member.log_size import Cut, LogSize
@@ -31,6 +32,7 @@ POINTS: dict[str, float] = {
     "impatient-election": 0.01,
     "smallest-chunk": 0.3,
     "late-sync": 0.2,
+    "early-answer": 0.5,
 }
 SHARE_OF_POINTS = 0.25  # how likely a seed bends a given point at all, as in FoundationDB
 LATE_SYNC_S = 0.05
@@ -132,6 +134,12 @@ class Provocations:
         if not self.strikes("late-apply"):
             apply(now)
 
+    def early_answer(
+        self, applier: Applier, is_long: Callable[[Command], bool], command: Command
+    ) -> bool:
+        """A short command is answered as soon as its answer is certain, like a long one."""
+        return self.strikes("early-answer") or is_long(command)
+
     def impatient_election(
         self, replica: RaftReplica, reset: Callable[[float], None], now: float
     ) -> None:
@@ -174,4 +182,5 @@ BENDS: dict[str, Callable[..., Any]] = {
     "late-apply": Provocations.late_apply,
     "impatient-election": Provocations.impatient_election,
     "smallest-chunk": Provocations.smallest_chunk,
+    "early-answer": Provocations.early_answer,
 }

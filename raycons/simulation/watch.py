@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from raycons.machines.contract import Command, Machine
+from raycons.machines.contract import Command, Machine, Tell
+from raycons.simulation.world import Violation
 
 
 class Witness(Protocol):
@@ -18,8 +19,19 @@ def watch(machine: Machine, place: str, witness: Witness) -> None:
     """Have every command that `machine` carries out told to `witness`."""
     apply = machine.apply
 
-    def apply_and_tell(command: Command) -> bytes:
-        answer = apply(command)
+    def apply_and_tell(command: Command, tell: Tell | None = None) -> bytes:
+        told: list[bytes] = []
+
+        def early(answer: bytes) -> None:
+            told.append(answer)
+            if tell is not None:
+                tell(answer)
+
+        answer = apply(command, early)
+        if told not in ([], [answer]):
+            raise Violation(
+                "one answer", f"{place}, entry {command.index}: told {told}, then gave {answer!r}"
+            )
         witness.witnessed(place, command, answer)
         return answer
 

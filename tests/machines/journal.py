@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from raycons.machines.contract import Command, Live, State, Table
+from raycons.machines.contract import Command, Live, State, Table, Tell
 from raycons.machines.sessions import (
     Do,
     Open,
@@ -34,15 +34,18 @@ class Journal:
     def entries(self) -> list[bytes]:
         return [value for _, value in self.state.scan(Table.CURRENT, b"j", b"k")]
 
-    def apply(self, command: Command) -> bytes:
+    def apply(self, command: Command, tell: Tell | None = None) -> bytes:
         body = msgspec.msgpack.decode(command.data, type=bytes)
         if body == b"explode":
             raise ZeroDivisionError
         position = len(self.entries)
-        self.state.put(Table.CURRENT, b"j%08d" % position, body)
-        return msgspec.msgpack.encode(
+        answer = msgspec.msgpack.encode(
             (position, bytes(int(body[4:])) if body[:4] == b"size" else b"")
         )
+        if tell is not None:
+            tell(answer)
+        self.state.put(Table.CURRENT, b"j%08d" % position, body)
+        return answer
 
     def query(self, data: bytes) -> bytes:
         return b"answer to " + data

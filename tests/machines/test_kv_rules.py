@@ -91,6 +91,21 @@ def test_each_put_raises_the_revision_and_the_version(store: Store) -> None:
     assert store.ask(Range(b"a")) == (RangeDone(3, (KeyValue(b"a", b"2", 1, 3, 2),), 1, False),)
 
 
+def test_the_answer_to_puts_is_told_before_they_are_carried_out(store: Store) -> None:
+    told: list[tuple[bytes, int]] = []
+
+    def tell(answer: bytes) -> None:
+        told.append((answer, len(store.state.tables[Table.CURRENT])))
+
+    puts = msgspec.msgpack.encode([Put(b"a", b"1"), Put(b"b", b"1")])
+    answer = store.machine.apply(Command(1, 1, 0, 1, puts), tell)
+    assert told == [(answer, 0)]
+    for other in (Delete(b"a"), Swap(b"b", b"9", b"2"), Put(b"", b"1")):
+        mixed = msgspec.msgpack.encode([Put(b"c", b"1"), other])
+        store.machine.apply(Command(1, 1, 0, 1, mixed), tell)
+    assert len(told) == 1, "what others answer is known once they are done"
+
+
 def test_the_version_restarts_after_a_delete(store: Store) -> None:
     store.do(Put(b"a", b"1"), Put(b"a", b"2"), Delete(b"a"), Put(b"a", b"3"))
     assert store.ask(Range(b"a")) == (RangeDone(4, (KeyValue(b"a", b"3", 4, 4, 1),), 1, False),)

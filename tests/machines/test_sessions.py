@@ -7,7 +7,7 @@ import random
 import msgspec
 import pytest
 
-from raycons.machines.contract import Table
+from raycons.machines.contract import Command, Table
 from raycons.machines.sessions import (
     Alive,
     Close,
@@ -71,6 +71,16 @@ def test_a_command_is_carried_out_once_and_answered_the_same(group: Group) -> No
     group.restart()
     assert group.do(session, 1, b"a") == first
     assert group.journal.entries == [b"a", b"b"]
+
+
+def test_what_the_inner_machine_tells_early_is_the_answer_that_is_remembered(group: Group) -> None:
+    session = group.open()
+    told: list[bytes] = []
+    body = msgspec.Raw(msgspec.msgpack.encode(b"a"))
+    do = msgspec.msgpack.encode(Do(session, 1, 0, body))
+    answers = [group.table.apply(Command(index, 1, 0, 1, do), told.append) for index in (2, 3)]
+    assert answers[0] == answers[1] == told[0]
+    assert len(told) == 1, "a repetition is answered from memory"
 
 
 def test_five_may_arrive_before_the_retry_of_four(group: Group) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from raycons.config import MemberSettings, RaftSettings
 from raycons.consensus.configuration import Configuration, Peer, Role
-from raycons.machines.contract import Command, Live, State, Table
+from raycons.machines.contract import Command, Live, State, Table, Tell
 from raycons.member.engine import Engine, bootstrap
 from raycons.member.protocol import Answer, Submit
 from raycons.store.contract import Batch
@@ -45,14 +45,18 @@ class Journal:
     def __init__(self, state: State) -> None:
         self._state = state
         self.count = 0
+        self.told_early: list[bytes | None] = []  # the count in the state after each early answer
 
     def load(self) -> None:
         self.count = int(self._state.get(Table.CURRENT, b"count") or b"0")
 
-    def apply(self, command: Command) -> bytes:
+    def apply(self, command: Command, tell: Tell | None = None) -> bytes:
         if command.data == b"poison":
             raise RuntimeError("this command breaks the machine")
         self.count += 1
+        if tell is not None:
+            tell(b"%d" % self.count)
+            self.told_early.append(self._state.get(Table.CURRENT, b"count"))
         self._state.put(Table.CURRENT, b"count", b"%d" % self.count)
         self._state.put(Table.CURRENT, b"entry %08d" % command.index, command.data)
         return b"%d" % self.count
@@ -103,7 +107,7 @@ class Node:
         self.world.responses.append((self.id, message))
 
     def flush(self) -> None:
-        """See Ports."""
+        self.world.flushed.append(len(self.world.responses))
 
     def step_aside(self) -> None:
         """See Ports."""
@@ -142,6 +146,7 @@ class World:
         self.messages = 0
         self.cut: set[tuple[int, int]] = set()
         self.responses: list[tuple[int, Any]] = []
+        self.flushed: list[int] = []  # how many responses there were at each flush
         self.nodes: dict[int, Node] = {}
         self._queue: list[tuple[float, int, Any]] = []
         self._order = itertools.count()

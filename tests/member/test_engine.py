@@ -7,6 +7,7 @@ from msgspec import msgpack
 
 from raycons.consensus.configuration import Configuration
 from raycons.errors import StoreCorrupt
+from raycons.member.applier import LONG_BYTES
 from raycons.member.engine import bootstrap
 from raycons.member.layout import Keys, restore
 from raycons.member.protocol import (
@@ -25,6 +26,7 @@ from raycons.member.protocol import (
     Reserve,
     Transfer,
 )
+from raycons.member.state import CHUNK_BYTES
 from raycons.store.contract import Batch, Space
 
 from .harness import CLIENT, GROUP, Recorder, World
@@ -70,6 +72,19 @@ def test_a_command_is_answered_once_after_a_majority_has_it_on_disk() -> None:
     assert [r for r in world.responses if isinstance(r[1], Answer)] == [
         (leader, Answer(request, b"1"))
     ]
+
+
+def test_a_long_command_is_answered_before_it_is_carried_out_and_only_once() -> None:
+    world, leader = elected()
+    short = world.submit(leader, b"a")
+    world.run(0.05)
+    long = world.submit(leader, b"b" * LONG_BYTES)
+    world.run(0.05)
+    told = [node.machine.told_early for node in world.nodes.values() if node.machine]
+    assert sorted(told) == [[], [], [b"1"]], "the leader's machine alone, of the long one alone"
+    answered = [message for _, message in world.responses if isinstance(message, Answer)]
+    assert answered == [Answer(short, b"1"), Answer(long, b"2")]
+    assert len(world.responses) in world.flushed, "it waits for the end of the turn"
 
 
 def test_a_follower_refuses_and_names_the_leader() -> None:
@@ -147,7 +162,7 @@ def test_a_full_chunk_of_state_is_written_at_once_and_a_part_of_one_later() -> N
     world.run(0.1)
     status = node.engine.status(world.now)
     assert status["applied_in_store"] < status["applied"]
-    world.submit(leader, bytes(2 * 1024 * 1024))
+    world.submit(leader, bytes(2 * CHUNK_BYTES))
     world.run(0.1)
     status = node.engine.status(world.now)
     assert status["applied_in_store"] == status["applied"]

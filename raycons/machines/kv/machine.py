@@ -12,7 +12,7 @@ from typing import TypeGuard, assert_never
 
 import msgspec
 
-from raycons.machines.contract import Command, Live, State, Table
+from raycons.machines.contract import Command, Live, State, Table, Tell
 from raycons.machines.kv.commands import (
     Compact,
     Delete,
@@ -80,8 +80,11 @@ class KeyValueMachine:
         self._versions.load()
         self._compaction.load()
 
-    def apply(self, command: Command) -> bytes:
-        """Carry out the encoded `Operations` in order; returns their encoded `Results`."""
+    def apply(self, command: Command, tell: Tell | None = None) -> bytes:
+        """Carry out the encoded `Operations` in order; returns their encoded `Results`.
+
+        Good puts cannot fail, so their answer is told before the work begins.
+        """
         try:
             operations = self._operations.decode(command.data)
         except _MALFORMED:
@@ -89,15 +92,18 @@ class KeyValueMachine:
             # be remembered by every replica.
             return self._encoder.encode((invalid("these bytes are no operations"),))
         versions = self._versions
-        results: list[Result]
         if self._are_good_puts(operations):  # the usual command, which may be hundreds of them
             first = versions.revision + 1
+            done = [PutDone(revision) for revision in range(first, first + len(operations))]
+            answer = self._encoder.encode(done)
+            if tell is not None:
+                tell(answer)
             versions.put_all(operations)
-            results = [PutDone(revision) for revision in range(first, versions.revision + 1)]
         else:
             results = [self._carry_out(operation) for operation in operations]
+            answer = self._encoder.encode(results)
         versions.save()
-        return self._encoder.encode(results)
+        return answer
 
     def _are_good_puts(self, operations: Operations) -> TypeGuard[tuple[Put, ...]]:
         """Whether all are puts, with nothing to refuse."""

@@ -16,7 +16,7 @@ from typing import assert_never
 
 import msgspec
 
-from raycons.machines.contract import Command, Live, Machine, State
+from raycons.machines.contract import Command, Live, Machine, State, Tell
 from raycons.machines.sessions.commands import (
     Alive,
     Close,
@@ -73,14 +73,17 @@ class Sessions:
         self._by_nonce = {session.nonce: session for session in self._sessions.values()}
         self._first_end_us = self._earliest_end_us()
 
-    def apply(self, command: Command) -> bytes:
-        """Carry out an encoded `SessionCommand`; returns the encoded `SessionAnswer`."""
+    def apply(self, command: Command, tell: Tell | None = None) -> bytes:
+        """Carry out an encoded `SessionCommand`; returns the encoded `SessionAnswer`.
+
+        What the inner machine tells early of a new command is told early, as its answer.
+        """
         try:
             asked = self._decoder.decode(command.data)
         except _MALFORMED as error:
             return self._encoder.encode(Invalid(f"these bytes are no session command: {error}"))
         if type(asked) is Do:
-            return self._do(asked, command)
+            return self._do(asked, command, tell)
         return self._encoder.encode(self._carry_out(asked, command))
 
     def query(self, data: bytes) -> bytes:
@@ -101,7 +104,7 @@ class Sessions:
         """As the inner machine says; all that the table stores is live."""
         return self._inner.liveness()
 
-    def _do(self, do: Do, command: Command) -> bytes:
+    def _do(self, do: Do, command: Command, tell: Tell | None) -> bytes:
         session = self._sessions.get(do.session)
         if session is None:
             return self._encoder.encode(UnknownSession(do.session))
@@ -123,10 +126,14 @@ class Sessions:
                     f"from number {session.mark} on; acknowledge some first"
                 )
             )
-        done = Done(msgspec.Raw(self._inner.apply(command._replace(data=bytes(do.body)))))
-        answer = self._encoder.encode(done)
+        inner = command._replace(data=bytes(do.body))
+        early = None if tell is None else lambda body: tell(self._done(body))
+        answer = self._done(self._inner.apply(inner, early))
         session.remember(do.number, answer)
         return answer
+
+    def _done(self, body: bytes) -> bytes:
+        return self._encoder.encode(Done(msgspec.Raw(body)))
 
     def _carry_out(
         self, asked: Open | KeepAlive | Close | Expire | Own, command: Command
