@@ -14,6 +14,7 @@ from typing import Any
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.contract import Effect, Persist
 from raycons.consensus.quorum import Index, ReplicaId
+from raycons.consensus.raft.messages import Heartbeat
 from raycons.errors import StoreCorrupt, StoreError
 from raycons.machines.contract import Machine, State
 from raycons.member.engine import Engine, bootstrap
@@ -66,6 +67,7 @@ class VirtualMember:
         self._provocations = provocations
         self.clock = Clock(self._random.uniform(1.0, 1000.0), self.draw_rate())
         self.sent: Counter[type] = Counter()
+        self.slow_heartbeats = 0  # of those sent
         self._inbox: list[Event] = []
         self._turn_scheduled = False
         self._timer_at = float("inf")  # virtual time
@@ -338,6 +340,8 @@ class VirtualMember:
         """See Ports."""
         self._invariants.sent(self.id, to, message)
         self.sent[type(message)] += 1
+        if type(message) is Heartbeat and message.pace > 1:
+            self.slow_heartbeats += 1
         self._network.send(self.id, to, message)
 
     def respond(self, client: ClientId, message: Any) -> None:

@@ -34,6 +34,7 @@ LISTED: tuple[str, ...] = (
     "snapshot-installed",
     "removed",
     "sent AppendRejected",
+    "sent Heartbeat of an idle group",
     "sent ReadIndex",
     "sent SnapshotReply",
     "sent TimeoutNow",

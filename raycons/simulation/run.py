@@ -300,6 +300,9 @@ class Run:
         counts.update({f"bend {point}": n for point, n in self.provocations.counts.items()})
         for member in self.members.values():
             counts.update({f"sent {kind.__name__}": n for kind, n in member.sent.items()})
+        counts["sent Heartbeat of an idle group"] = sum(
+            member.slow_heartbeats for member in self.members.values()
+        )
         counts["committed"] = self.invariants.committed_index
         counts["messages"] = self.network.delivered
         return dict(counts)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from random import Random
 
 import msgspec
+from msgspec.structs import replace
 
 from raycons.client.settings import ClientSettings
 from raycons.config import MemberSettings, RaftSettings
@@ -91,7 +92,7 @@ def draw(random: Random) -> Scenario:
         if random.random() < SHARE_OF_FAULTS
     }
     voters = random.choice([1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7])
-    return Scenario(
+    scenario = Scenario(
         voters=voters,
         learners=min(random.choice([0, 0, 0, 1, 2]), MAX_MEMBERS - voters),
         clients=random.randint(1, 3),
@@ -139,6 +140,10 @@ def draw(random: Random) -> Scenario:
         rates=rates,
         bends=draw_rates(random),
     )
+    # Clients seldom pause for long, so a group is idle sooner here than anywhere else.
+    idle_after_s, idle_pace = random.choice([0.02, 0.1, 1.0]), random.choice([1, 3, 5])
+    raft = replace(scenario.raft, idle_after_s=idle_after_s, idle_pace=idle_pace)
+    return replace(scenario, raft=raft)
 
 
 def _draw_weather(random: Random) -> Weather:
@@ -156,10 +161,10 @@ def draw_storm(random: Random, calm: Weather) -> Weather:
     """Bad weather for a while: one or two things at a time become much worse."""
     kind = random.choice(["loss", "delay", "chaos"])
     if kind == "loss":
-        return msgspec.structs.replace(calm, loss=random.uniform(0.05, 0.4))
+        return replace(calm, loss=random.uniform(0.05, 0.4))
     if kind == "delay":
-        return msgspec.structs.replace(calm, jitter_s=random.uniform(0.02, 0.15))
-    return msgspec.structs.replace(
+        return replace(calm, jitter_s=random.uniform(0.02, 0.15))
+    return replace(
         calm,
         duplication=random.uniform(0.05, 0.3),
         reordering=random.uniform(0.1, 0.5),

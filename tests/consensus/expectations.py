@@ -46,6 +46,10 @@ class Expectations:
     def role(self, who: str) -> str:
         return self.run.world.replica(int(who)).role
 
+    def pace(self, who: str) -> str:
+        """How many intervals lie between heartbeats, as the leader does it and followers know."""
+        return str(self.run.world.replica(int(who)).pace)
+
     def leader(self, who: str) -> str:
         """Whom a replica believes to lead."""
         return str(self.run.world.replica(int(who)).leader or "unknown")

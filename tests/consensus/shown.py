@@ -75,6 +75,7 @@ def show_message(message: Any) -> str:
             text += f" {message.previous} hint {message.hint[0]}@{message.hint[1]}"
         case Heartbeat():
             text += f" commit {message.commit[0]}@{message.commit[1]}"
+            text += f" pace {message.pace}" if message.pace > 1 else ""
         case HeartbeatReply():
             text += f" last {message.last}"
         case PreVote():

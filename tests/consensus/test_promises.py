@@ -39,7 +39,7 @@ def answers(replica: RaftReplica, now: float) -> list[object]:
 def bound() -> RaftReplica:
     """A follower that promised at 10.0, and whose connection to the leader then dropped."""
     replica = follower(0.0)
-    replica.receive(1, Heartbeat(5, (0, 0), 7), 10.0)
+    replica.receive(1, Heartbeat(5, (0, 0), 7, 1), 10.0)
     assert answers(replica, 10.0) == [HeartbeatReply(5, 7, LEASE_S, 0)]
     replica.connection_lost(1, 10.1)
     return replica

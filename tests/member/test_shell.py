@@ -139,7 +139,7 @@ def test_a_follower_that_was_stopped_listens_before_it_campaigns(
 
         def heartbeat() -> None:
             order.append("heartbeat")
-            rig.shell.received(2, GROUP, Heartbeat(1, (0, 0), 1))
+            rig.shell.received(2, GROUP, Heartbeat(1, (0, 0), 1, 1))
             rig.shell.turn_over()
 
         # The process is stopped, and so is its leader, which speaks a moment after both go on.
@@ -184,7 +184,7 @@ def test_an_idle_follower_wakes_for_heartbeats_alone() -> None:
         fired: list[float] = []
         shell._timer_fired = lambda: fired.append(boottime())
         for round in range(1, 30):
-            shell.received(2, GROUP, Heartbeat(1, (0, 0), round))
+            shell.received(2, GROUP, Heartbeat(1, (0, 0), round, 1))
             shell.turn_over()
             await asyncio.sleep(0.03)
         assert shell.engine.replica.leader == 2
@@ -251,7 +251,7 @@ def test_a_confirmation_that_asks_for_nothing_ends_no_turn() -> None:
         rig.shell.received(2, GROUP, HeartbeatReply(term + 1, 1, 0.0, 0))
         rig.shell.turn_over()
         assert len(ends) == 1  # the higher term goes to disk
-        rig.shell.received(2, GROUP, Heartbeat(term + 1, (0, 0), 1))
+        rig.shell.received(2, GROUP, Heartbeat(term + 1, (0, 0), 1, 1))
         rig.shell.received(2, GROUP, HeartbeatReply(term + 1, 1, 0.0, 0))
         rig.shell.turn_over()
         assert len(ends) == 2

@@ -161,6 +161,7 @@ class Changes(Snapshots):
         if to not in voters:
             return Refusal("no-such-member", self.id)
         self.transferee = to
+        self.wake(now)
         self.transfer_deadline = now + self.settings.transfer_timeout_s
         self._let_campaign(now)
         return None

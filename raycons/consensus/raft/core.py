@@ -85,6 +85,7 @@ class Core:
 
         # Followers and candidates.
         self.leader_heard_at = -NEVER
+        self.pace = 1  # heartbeat intervals from one of the leader's heartbeats to the next
         self.leader_connection_lost = False
         self.quick_retry_s = 0.0  # how soon to ask again after a quick campaign failed
         self.quick_after = 0.0  # no quick campaign before this time
@@ -133,7 +134,7 @@ class Core:
         return (
             self.leader != 0
             and not self.leader_connection_lost
-            and now < self.leader_heard_at + self.settings.election_timeout_s
+            and now < self.leader_heard_at + self.settings.election_timeout_s * self.pace
         )
 
     def bound(self, now: float) -> bool:
@@ -277,7 +278,7 @@ class Core:
     @bendable("impatient-election")
     def reset_election_timer(self, now: float) -> None:
         """Wait a random time between one and two election timeouts (Raft paper, section 5.2)."""
-        timeout = self.settings.election_timeout_s
+        timeout = self.settings.election_timeout_s * self.pace
         self.election_deadline = now + timeout * (1 + self.random.random())
 
     # --- told to the duties -----------------------------------------------------------------------
@@ -285,8 +286,10 @@ class Core:
     def stop_leading(self, now: float) -> None:
         """Leadership ends; each duty forgets what only a leader keeps."""
         self.progress = {}
+        self.pace = 1
         self.transferee, self.uncommitted_bytes = 0, 0
         self.reset_election_timer(now)
 
     def leader_changed(self) -> None:
         """Another leader, or none: what was asked of the old one will not be answered."""
+        self.pace = 1

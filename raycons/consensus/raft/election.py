@@ -32,6 +32,7 @@ class Election(Core):
     def election_timer_due(self, now: float) -> None:
         """No leader was heard for an election timeout: ask whether to campaign."""
         reason = "leader's connection dropped" if self.leader_connection_lost else "leader silent"
+        self.pace = 1
         self.reset_election_timer(now)
         if self.may_campaign(now):
             self.ask_pre_votes(now, reason)
@@ -92,9 +93,9 @@ class Election(Core):
         self.role, self.leader, self.vote = "candidate", 0, self.id
         self.granted, self.refused = set(), set()
         self.campaign_released = release
-        self.reset_election_timer(now)
         self.announce("campaigning, asked by the leader" if release else "campaigning")
         self.leader_changed()
+        self.reset_election_timer(now)
         question = RequestVote(self.term, self.log.last, release)
         for peer in self.electors():
             self.reply(peer, question)

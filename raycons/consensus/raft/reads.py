@@ -83,6 +83,7 @@ class Reads(Replication):
             self.reply(sender, ReadIndexReply(self.term, message.context, 0))
 
     def _read_as_leader(self, read: ReadContext | Remote, now: float) -> None:
+        self.wake(now)
         if self.lease_holds(now):
             self._ready([read], self.commit)
         else:

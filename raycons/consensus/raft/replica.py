@@ -2,6 +2,7 @@
 
     core          the shared state and its invariants
     election      choosing a leader: pre-vote, vote, stickiness
+    idleness      how often a leader beats
     replication   appending, acknowledging, committing
     reads         ReadIndex and leases
     snapshot      streaming the state where the log does not reach back
@@ -92,6 +93,7 @@ class RaftReplica(Changes):
     def connection_lost(self, peer: ReplicaId, now: float) -> None:
         """The last live connection to `peer` ended: what was in flight may be lost."""
         if self.role == "leader":
+            self.wake(now)
             progress = self.progress.get(peer)
             if progress is not None and not self.streams_to(peer):
                 progress.become_probe(progress.match + 1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from raycons.consensus import quorum
 from raycons.consensus.contract import Apply, Entry, EntryId, EntryKind, Refusal, Send
 from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.raft.election import Election
+from raycons.consensus.raft.idleness import Idleness
 from raycons.consensus.raft.log import ENTRY_OVERHEAD_BYTES
 from raycons.consensus.raft.messages import (
     Append,
@@ -24,7 +24,7 @@ from raycons.consensus.raft.progress import Mode, Progress
 from raycons.provocation import bendable
 
 
-class Replication(Election):
+class Replication(Idleness):
     """The duty of keeping the logs the same."""
 
     round = 0  # numbers the heartbeat rounds of this replica, never reused
@@ -39,6 +39,7 @@ class Replication(Election):
         self.released, self.transferee = False, 0
         self.uncommitted_bytes = 0
         self.progress = {id: Progress(self.log.last_index + 1, now) for id in self.peers()}
+        self.asked_at = self.woken_at = now
         self.heartbeat_due = now
         self.beat_due = now + self.settings.heartbeat_interval_s
         self.term_start = self.append_as_leader(EntryKind.NOOP, b"", now).index
@@ -57,6 +58,7 @@ class Replication(Election):
     ) -> EntryId:
         """Add an entry of our own term; it leaves with the next drain."""
         assert self.role == "leader"
+        self.wake(now)
         index = self.log.last_index + 1
         time_us = self.replicated_time_us(now)
         self.append_entry(Entry(index, self.term, kind, machine, version, time_us, data))
@@ -210,12 +212,12 @@ class Replication(Election):
             self.emit(Send(self.leader, message, self.after_everything()))
         self.acknowledge = None
 
-    def follow(self, sender: ReplicaId, now: float) -> None:
-        """The sender leads our term."""
+    def follow(self, sender: ReplicaId, now: float, pace: int = 1) -> None:
+        """The sender leads our term, and beats at this pace."""
         assert self.role != "leader", f"two leaders in term {self.term}: {self.id} and {sender}"
         if self.leader != sender or self.role != "follower":
             self.become_follower(sender, now, f"replica {sender} leads")
-        self.leader_heard_at = now
+        self.leader_heard_at, self.pace = now, pace
         self.leader_connection_lost = False
         self.reset_election_timer(now)
 
@@ -229,23 +231,24 @@ class Replication(Election):
         """
         if now >= self.heartbeat_due:
             self.send_heartbeats(now)
-        self.beat_due = now + self.settings.heartbeat_interval_s
+        self.beat_due = now + self.settings.heartbeat_interval_s * self.pace
         self.beat_round = self.round
 
     def send_heartbeats(self, now: float) -> None:
         """Begin a round: a quorum's echoes will prove that we still led when it began."""
         self.round += 1
-        self.heartbeat_due = now + self.settings.heartbeat_interval_s
+        self.choose_pace(now)
+        self.heartbeat_due = now + self.settings.heartbeat_interval_s * self.pace
         self.round_sent(now)
         for peer, progress in self.progress.items():
             index = min(progress.match, self.commit)
             term = self.log.term(index)
             commit = (0, 0) if term is None else (index, term)  # None: the follower lags far behind
-            self.send(peer, Heartbeat(self.term, commit, self.round))
+            self.send(peer, Heartbeat(self.term, commit, self.round, self.pace))
 
     def receive_heartbeat(self, sender: ReplicaId, message: Heartbeat, now: float) -> None:
         """Confirm the leader; with leases, promise not to vote, counted on our own clock."""
-        self.follow(sender, now)
+        self.follow(sender, now, message.pace)
         # The leader believes that we hold this entry. A disk that went back in time may hold
         # another one of that index, so the term decides.
         if message.commit[0] > self.commit and self.log.holds(message.commit):
@@ -295,7 +298,9 @@ class Replication(Election):
 
     def quorum_is_silent(self, now: float) -> bool:
         """Whether too few electors were heard within an election timeout (check-quorum)."""
-        since = now - self.settings.election_timeout_s
+        since = now - self.settings.election_timeout_s * self.pace
+        if self.woken_at > since:
+            return False  # only since then are they asked to answer that often
         heard = {id for id, progress in self.progress.items() if progress.heard_at >= since}
         return not quorum.has_quorum(self.configuration.halves, heard | {self.id})
 
