@@ -41,7 +41,6 @@ from raycons.consensus.contract import (
     Persist,
     ReadFailed,
     ReadReady,
-    Refusal,
     Retired,
     RoleChanged,
     Send,
@@ -49,7 +48,6 @@ from raycons.consensus.contract import (
     StreamSnapshot,
 )
 from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.raft import membership
 from raycons.consensus.raft.core import NEVER
 from raycons.consensus.raft.messages import CODES as PEER_MESSAGES
 from raycons.consensus.raft.replica import RaftReplica
@@ -57,23 +55,13 @@ from raycons.machines.contract import Machine, State
 from raycons.member.applier import MACHINE, VERSION, Applier
 from raycons.member.layout import bootstrap
 from raycons.member.ledger import Ledger
-from raycons.member.management import CODES, plan
 from raycons.member.ports import Ports
 from raycons.member.protocol import (
-    Answer,
-    Code,
-    Inspect,
     Inspected,
-    Leader,
-    Manage,
-    Managed,
-    Read,
-    ReadLevel,
-    Submit,
-    Transfer,
 )
 from raycons.member.report import describe
-from raycons.member.requests import Requests, Waiting, WaitingChange
+from raycons.member.requests import Requests
+from raycons.member.service import Addresses, Service
 from raycons.member.streams import Streams
 from raycons.store.contract import Store
 from raycons.transport.contract import ClientId
@@ -117,8 +105,6 @@ class Engine:
         self.replica = RaftReplica(self.identity.id, self._ledger.start, raft, random, now)
 
         self._requests = Requests(ports)
-        self._clients: set[ClientId] = set()
-        self.addresses: tuple[tuple[ReplicaId, str, int], ...] = ()
         self._held: deque[Send] = deque()  # sends that wait for the disk, in the order of writes
         self._disk_idle = True  # or busy with a write that began before what it was last asked for
 
@@ -132,6 +118,16 @@ class Engine:
         self._streams = Streams(
             self.replica, self._state, self._machine, ports, random, member.snapshot_chunk_bytes
         )
+        self._service = Service(
+            self.replica,
+            self._machine,
+            self._state,
+            self._requests,
+            self._streams,
+            ports,
+            self.status,
+            member.max_pending_reads,
+        )
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -144,27 +140,20 @@ class Engine:
 
     def client_connected(self, client: ClientId) -> None:
         """A client can be sent to: tell it who leads."""
-        self._clients.add(client)
-        self._ports.respond(client, self._leader_message())
+        self._service.connected(client)
 
     def client_gone(self, client: ClientId) -> None:
         """A client's connection ended."""
-        self._clients.discard(client)
-        self._requests.forget_client(client)
+        self._service.gone(client)
 
     def client(self, client: ClientId, message: Any, now: float) -> None:
-        """A message from a client arrived."""
-        kind = type(message)
-        if kind is Submit:
-            self._submit(client, message, now)
-        elif kind is Read:
-            self._read(client, message, now)
-        elif kind is Manage:
-            self._manage(client, message, now)
-        elif kind is Inspect:
-            self._inspect(client, message, now)
-        else:
+        """A message from a client arrived; one that clients do not say is counted and skipped."""
+        if not self._service.asked(client, message, now):
             self.messages_ignored += 1
+
+    def know(self, addresses: Addresses) -> None:
+        """Where the members listen now: told to every client."""
+        self._service.know(addresses)
 
     def connection_lost(self, peer: ReplicaId, now: float) -> None:
         """The last live connection to `peer` ended, and it was not us who closed it."""
@@ -218,7 +207,7 @@ class Engine:
         ):
             applier.apply(now)
         if self._requests.reads:
-            self._serve_reads(now)
+            self._service.serve_reads()
         if now >= applier.write_out_at:
             applier.write_out(now)
         if self._streams.working:
@@ -229,98 +218,6 @@ class Engine:
         """An orderly end: give the state to the store, so that hardly anything is replayed."""
         self._applier.shutdown()
         self._streams.close()
-
-    # --- what clients ask -------------------------------------------------------------------------
-
-    def _submit(self, client: ClientId, message: Submit, now: float) -> None:
-        if message.machine != MACHINE:
-            self._refuse_machine(client, message)
-            return
-        outcome = self.replica.propose(message.payload, message.machine, VERSION, now)
-        if type(outcome) is EntryId:
-            waiting = Waiting(outcome.term, client, message.request)
-            self._requests.commands[outcome.index] = waiting
-        else:
-            self._refuse(client, message.request, outcome)
-
-    def _refuse(self, client: ClientId, request: int, outcome: Any, message: str = "") -> None:
-        code = CODES[outcome.reason]
-        self._requests.refuse(client, request, code, outcome.leader, message or outcome.reason)
-
-    def _refuse_machine(self, client: ClientId, message: Submit | Read) -> None:
-        text = f"there is no machine {message.machine} in this group, only machine {MACHINE}"
-        self._requests.refuse(client, message.request, Code.INVALID, self.replica.leader, text)
-
-    def _read(self, client: ClientId, message: Read, now: float) -> None:
-        if message.machine != MACHINE:
-            self._refuse_machine(client, message)
-            return
-        if message.level == ReadLevel.STALE:
-            if self.replica.incoming:
-                text = "its state is being replaced by a snapshot"
-                self._requests.refuse(client, message.request, Code.UNAVAILABLE, 0, text)
-                return
-            body = self._machine.query(message.payload)
-            self._ports.respond(client, Answer(message.request, body, self._lag_s(now)))
-            return
-        if len(self._requests.reads) >= self.settings.max_pending_reads:
-            leader = self.replica.leader
-            self._requests.refuse(client, message.request, Code.OVERLOADED, leader)
-            return
-        self.replica.read(self._requests.add_read(client, message), now)
-
-    def _lag_s(self, now: float) -> float:
-        """For how long a state read now may have been out of date."""
-        replica = self.replica
-        return 0.0 if replica.role == "leader" else max(0.0, now - replica.leader_heard_at)
-
-    def _serve_reads(self, now: float) -> None:
-        for client, read in self._requests.take_readable(self._state.applied[0]):
-            self._ports.respond(client, Answer(read.request, self._machine.query(read.payload)))
-
-    def _manage(self, client: ClientId, message: Manage, now: float) -> None:
-        action = message.action
-        if isinstance(action, Transfer):
-            self._transfer(client, message.request, action, now)
-            return
-        try:
-            planned = plan(action, self.configuration)
-            outcome = self.replica.propose_change(planned.change, message.based_on, now)
-        except membership.BadChange as error:
-            refusal = Refusal(error.code, self.replica.leader)
-            self._refuse(client, message.request, refusal, str(error))
-            return
-        if isinstance(outcome, EntryId):
-            self._requests.add_change(
-                WaitingChange(outcome, client, message.request, planned.value, planned.finished)
-            )
-        else:
-            self._refuse(client, message.request, outcome)
-
-    def _transfer(self, client: ClientId, request: int, action: Transfer, now: float) -> None:
-        if self.replica.role == "leader" and action.to == self.replica.id:
-            self._ports.respond(client, Managed(request, 0, action.to))
-            return
-        refusal = self.replica.transfer(action.to, now)
-        if refusal is None:
-            self._requests.add_transfer(client, request)
-        else:
-            self._refuse(client, request, refusal)
-
-    def _inspect(self, client: ClientId, message: Inspect, now: float) -> None:
-        if message.digest:
-            self._streams.want_digest(client, message.request)
-        else:
-            self._ports.respond(client, Inspected(message.request, _encode(self.status(now))))
-
-    def _leader_message(self) -> Leader:
-        return Leader(self.replica.term, self.replica.leader, self.addresses)
-
-    def know(self, addresses: tuple[tuple[ReplicaId, str, int], ...]) -> None:
-        """Where the members listen now: told to every client."""
-        self.addresses = addresses
-        for client in self._clients:
-            self._ports.respond(client, self._leader_message())
 
     # --- effects ----------------------------------------------------------------------------------
 
@@ -359,9 +256,7 @@ class Engine:
             self._requests.leadership_lost(effect.leader)
         if effect.leader:
             self._requests.transfers_ended(effect.leader)
-            message = Leader(effect.term, effect.leader, self.addresses)
-            for client in self._clients:
-                self._ports.respond(client, message)
+            self._service.tell_leader(effect.term, effect.leader)
 
     def _retired(self, effect: Retired, now: float) -> None:
         self._held.clear()
@@ -436,13 +331,13 @@ class Engine:
             "store_bytes": self._store.size_bytes(),
             "pending_commands": len(self._requests.commands),
             "pending_reads": len(self._requests.reads),
-            "clients": len(self._clients),
+            "clients": self._service.clients,
             "snapshots_sent": self._streams.snapshots_sent,
             "snapshots_installed": self.snapshots_installed,
             "snapshot_bytes_moved": self._streams.bytes_moved,
             "last_snapshot_bytes": self._streams.last_snapshot_bytes,
             "messages_ignored": self.messages_ignored,
-            "lag_s": self._lag_s(now) if self.replica.leader else None,
+            "lag_s": self._service.lag_s(now) if self.replica.leader else None,
         }
 
 

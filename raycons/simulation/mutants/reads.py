@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raycons.consensus.raft.reads import Reads
-from raycons.member.engine import Engine
+from raycons.member.service import Service
 from raycons.simulation.mutants import worlds
 from raycons.simulation.mutants.patch import Patch
 from raycons.simulation.mutants.registry import mutant
@@ -46,4 +46,4 @@ def read_quorum_one_short(patch: Patch) -> None:
 @mutant("dissertation, section 6.4, step 4", worlds.duplicating)
 def read_before_it_is_applied(patch: Patch) -> None:
     """A confirmed read does not wait until the state has caught up."""
-    patch.edit(Engine._serve_reads, "self._state.applied[0]", "2**62")
+    patch.edit(Service.serve_reads, "self._state.applied[0]", "2**62")
