@@ -11,8 +11,8 @@ simulator runs the same object on a virtual one.
                                              StageChunk, InstallSnapshot, StreamSnapshot
 
 `end_of_turn` carries out the effects of all events since the last one. It must be called after
-every event, or every batch of events that came together; only a heartbeat's confirmation that
-leaves the replica with nothing `pending` needs no turn.
+every event, or every batch of events that came together; only a follower's answer that leaves the
+replica with nothing `pending` needs no turn.
 
 Writing and applying take longer than all the rest, so what was sent is let go before either. A
 follower applies when its disk has taken up what it was given last, or 20 ms later: applying holds

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from raycons.config import MemberSettings, RaftSettings
-from raycons.consensus.raft.messages import HeartbeatReply
+from raycons.consensus.raft.messages import Appended, HeartbeatReply
 from raycons.machines.contract import Machine, State
 from raycons.member.clock import boottime
 from raycons.member.engine import Engine
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 GROUP = 0  # the one group that a member serves today
 LATE_S = 0.05  # a timer this late means that the loop was blocked, or the process paused
 NEVER = float("inf")
+_ANSWERS = frozenset({Appended, HeartbeatReply})
 # Loops count in whole milliseconds, from one that began up to a millisecond ago, so a timer can
 # fire early and in vain. What is far off may as well be a little late; what is near may not.
 TIMER_GRAIN_S = 0.0005
@@ -212,8 +213,9 @@ class Shell:
             except BaseException as error:  # noqa: BLE001  reported, and ends the replica
                 self._fail(error)
             # Most confirmations of a heartbeat ask for nothing, and are all that an idle leader
-            # hears: whatever else is to be done has a turn of its own, or a deadline.
-            if type(message) is not HeartbeatReply or engine.replica.pending:
+            # hears; an acknowledgement from more than a quorum asks for nothing either. Whatever
+            # else is to be done has a turn of its own, or a deadline.
+            if type(message) not in _ANSWERS or engine.replica.pending:
                 self._turn_owed = True
 
     def client_connected(self, client: ClientId) -> None:

@@ -13,7 +13,13 @@ import uvloop
 
 from raycons.config import MemberSettings, RaftSettings
 from raycons.consensus.configuration import Configuration, Peer, Role
-from raycons.consensus.raft.messages import Heartbeat, HeartbeatReply
+from raycons.consensus.raft.messages import (
+    Appended,
+    Heartbeat,
+    HeartbeatReply,
+    PreVoteReply,
+    VoteReply,
+)
 from raycons.errors import StoreCorrupt
 from raycons.machines.kv import KeyValueMachine
 from raycons.machines.sessions import Open, Opened, SessionAnswer, Sessions
@@ -232,6 +238,37 @@ def test_events_of_one_turn_end_together() -> None:
         assert ends == []
         await asyncio.sleep(0)
         assert len(ends) == 1
+        await rig.shell.stop()
+
+    asyncio.run(run())
+
+
+def test_an_acknowledgement_that_commits_nothing_and_makes_no_room_ends_no_turn() -> None:
+    async def run() -> None:
+        rig = Rig(voters=3)
+        engine: Any = rig.shell.engine
+        replica = engine.replica
+        for _ in range(100):
+            if replica.role == "leader":
+                break
+            rig.shell.received(2, GROUP, PreVoteReply(replica.term, replica.term + 1, True))
+            rig.shell.received(2, GROUP, VoteReply(replica.term, True))
+            rig.shell.turn_over()
+            await asyncio.sleep(0.02)
+        ends: list[float] = []
+        end_of_turn = engine.end_of_turn
+        engine.end_of_turn = lambda now: (ends.append(now), end_of_turn(now))
+        turns = []
+        last = replica.log.last_index
+        for peer, matched in ((2, last), (3, last), (3, last)):
+            before = len(ends)
+            rig.shell.received(peer, GROUP, Appended(replica.term, matched))
+            rig.shell.turn_over()
+            turns.append(len(ends) - before)
+        assert turns == [1, 0, 0], "the first commits, the others tell the leader alone"
+        replica.progress[3].next = last  # as where a full window held an entry back
+        rig.shell.received(3, GROUP, Appended(replica.term, last - 1))
+        assert replica.pending
         await rig.shell.stop()
 
     asyncio.run(run())

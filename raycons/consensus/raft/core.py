@@ -165,7 +165,10 @@ class Core:
 
     @property
     def pending(self) -> bool:
-        """Whether the last event, a HeartbeatReply say, left something for a drain to give out."""
+        """Whether the last event, an answer of a follower, left something for a drain to give out.
+
+        Other events may without this telling: what they leave is seen by the drain itself.
+        """
         return bool(self._sends or self._effects or self.hard_state_dirty)
 
     def emit(self, effect: Effect) -> None:

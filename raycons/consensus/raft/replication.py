@@ -30,6 +30,14 @@ class Replication(Idleness):
     round = 0  # numbers the heartbeat rounds of this replica, never reused
     beat_round = 0  # the newest round when it was last time to look after all followers
 
+    @property
+    def pending(self) -> bool:
+        """See `Core`; what a follower acknowledged makes room for what it still lacks."""
+        return super().pending or (
+            self.role == "leader"
+            and any(each.next <= self.log.last_index for each in self.progress.values())
+        )
+
     # --- the leader's side ------------------------------------------------------------------------
 
     def become_leader(self, now: float) -> None:
