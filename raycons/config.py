@@ -13,8 +13,8 @@ class RaftSettings(msgspec.Struct, frozen=True):
 
     election_timeout_s: float = 0.2  # followers wait between this and twice this
     heartbeat_interval_s: float = 0.06  # three fit into an election timeout, with some to spare
-    idle_after_s: float = 1.0  # a group of which nothing was asked for so long beats seldom:
-    idle_pace: int = 5  # so many heartbeat intervals apart, and followers are as patient
+    idle_after_s: float = 1.0  # a group of which nothing was asked for so long beats seldom,
+    idle_pace: int = 5  # so many heartbeat intervals apart
     reconnect_stagger_s: float = 0.004  # between followers that ask at once after a lost connection
     disk_stall_s: float = 1.0  # a leader whose disk is silent for longer gives up
     max_inflight_messages: int = 8  # unacknowledged Appends to one follower

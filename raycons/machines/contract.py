@@ -76,7 +76,8 @@ class Machine(Protocol):
 
         Where the answer to a long command is certain before the work is done, `tell(answer)`, once,
         has it sent meanwhile; `apply` then returns the same. The command is committed, so nothing
-        can come between; and nobody can ask for the state before `apply` returns.
+        can come between; and nobody can ask for the state before `apply` returns. What may still
+        raise after `tell` is a fault of this replica's own store: the answer is true of the group.
         """
 
     def query(self, data: bytes) -> bytes:

@@ -51,8 +51,8 @@ class Ledger:
         header = found.header
         self.identity = found.identity
         sweep(store, group, header.generation)  # what a crash left of a snapshot half received
-        # A chunk takes its replica, and then its disk, some milliseconds. Replicas fill them at
-        # different sizes, so that seldom two do so at once and a quorum is free.
+        # A chunk takes its replica, and then its disk, some milliseconds. Replicas mostly fill them
+        # at different sizes, so that seldom two do so at once and a quorum is free.
         sixths = 6 + found.identity.id % 3
         self.state = WriteBehindState(
             store,

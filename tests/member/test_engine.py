@@ -79,7 +79,8 @@ def test_a_long_command_is_answered_before_it_is_carried_out_and_only_once() -> 
     short = world.submit(leader, b"a")
     world.run(0.05)
     long = world.submit(leader, b"b" * LONG_BYTES)
-    world.run(0.05)
+    world.run(0.2)
+    assert all(node.machine and node.machine.count == 2 for node in world.nodes.values())
     told = [node.machine.told_early for node in world.nodes.values() if node.machine]
     assert sorted(told) == [[], [], [b"1"]], "the leader's machine alone, of the long one alone"
     answered = [message for _, message in world.responses if isinstance(message, Answer)]

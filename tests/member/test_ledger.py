@@ -14,9 +14,9 @@ from .harness import GROUP, Recorder
 ALL = 10**9  # no follower needs anything
 
 
-def ledger(limit_bytes: int) -> Ledger:
+def ledger(limit_bytes: int, id: int = 1) -> Ledger:
     store = Recorder()
-    bootstrap(store, GROUP, 1, 101, Configuration((Peer(1, 101, Role.VOTER),), 2))
+    bootstrap(store, GROUP, id, 100 + id, Configuration((Peer(id, 100 + id, Role.VOTER),), id + 1))
     return Ledger(store, GROUP, MemberSettings(log_limit_bytes=limit_bytes))
 
 
@@ -92,3 +92,18 @@ def test_a_log_that_a_snapshot_replaces_is_not_cut() -> None:
     book.log.reset(EntryId(50, 2), 0)
     assert book.durable(9, ALL) is None
     assert book.log.base == (50, 2)
+
+
+def test_three_replicas_fill_their_chunks_at_different_entries() -> None:
+    full = []
+    for id in (1, 2, 3):
+        book = ledger(limit_bytes=500, id=id)
+        index = 0
+        while not book.state.full_chunks:
+            index += 1
+            for key in range(100):
+                book.state.put(Table.CURRENT, b"%d %d" % (index, key), b"")
+            book.state.end_entry(index, 1)
+        full.append(index)
+    assert len(set(full)) == 3, full
+    assert max(full) < 1.5 * min(full)

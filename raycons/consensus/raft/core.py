@@ -1,8 +1,8 @@
 """The state of a Raft replica, and the few moves that every duty makes with it.
 
 A replica is put together in `replica.py` from one class a duty, each standing on this one:
-`election`, `replication`, `reads`, `snapshot`, `change`. They share this state, as the paper's
-figure 2 does; the moves here keep its invariants:
+`election`, `idleness`, `replication`, `reads`, `snapshot`, `change`. They share this state, as the
+paper's figure 2 does; the moves here keep its invariants:
 
 - `term` never falls; `vote` changes only with `term`, or from nobody to somebody.
 - `commit` never falls and never passes the log's end.
@@ -134,8 +134,16 @@ class Core:
         return (
             self.leader != 0
             and not self.leader_connection_lost
-            and now < self.leader_heard_at + self.settings.election_timeout_s * self.pace
+            and now < self.leader_heard_at + self.patience_s()
         )
+
+    def patience_s(self) -> float:
+        """How long a leader, or a quorum, may be silent: longer by what heartbeats are apart more.
+
+        See `idleness`.
+        """
+        settings = self.settings
+        return settings.election_timeout_s + (self.pace - 1) * settings.heartbeat_interval_s
 
     def bound(self, now: float) -> bool:
         """Whether a lease promise forbids us to vote or to campaign."""
@@ -281,7 +289,7 @@ class Core:
     @bendable("impatient-election")
     def reset_election_timer(self, now: float) -> None:
         """Wait a random time between one and two election timeouts (Raft paper, section 5.2)."""
-        timeout = self.settings.election_timeout_s * self.pace
+        timeout = self.patience_s()
         self.election_deadline = now + timeout * (1 + self.random.random())
 
     # --- told to the duties -----------------------------------------------------------------------

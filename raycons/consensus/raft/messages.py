@@ -92,7 +92,7 @@ class Heartbeat(_Message, frozen=True):
     term: Term
     commit: tuple[Index, Term]  # committed, and held by the receiver as far as we know
     round: int  # echoed: a quorum of echoes proves leadership after the round was sent
-    pace: int  # so many intervals until the next one: be as many times as patient; see `idleness`
+    pace: int  # the next one may come so many intervals later; see `idleness`
 
 
 class HeartbeatReply(_Message, frozen=True):

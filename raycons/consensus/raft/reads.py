@@ -114,6 +114,9 @@ class Reads(Replication):
         """Called with each drain: one question for all reads that came since the last."""
         if not self.asking:
             return
+        if self.pace > 1:  # the question wakes a leader that lives
+            self.pace = 1
+            self.reset_election_timer(now)
         self.next_question += 1
         deadline = now + self.settings.election_timeout_s
         self.asked[self.next_question] = Asked(self.asking, deadline)

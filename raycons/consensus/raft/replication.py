@@ -47,7 +47,6 @@ class Replication(Idleness):
         self.released, self.transferee = False, 0
         self.uncommitted_bytes = 0
         self.progress = {id: Progress(self.log.last_index + 1, now) for id in self.peers()}
-        self.asked_at = self.woken_at = now
         self.heartbeat_due = now
         self.beat_due = now + self.settings.heartbeat_interval_s
         self.term_start = self.append_as_leader(EntryKind.NOOP, b"", now).index
@@ -239,14 +238,14 @@ class Replication(Idleness):
         """
         if now >= self.heartbeat_due:
             self.send_heartbeats(now)
-        self.beat_due = now + self.settings.heartbeat_interval_s * self.pace
+        self.beat_due = now + self.interval_s()
         self.beat_round = self.round
 
     def send_heartbeats(self, now: float) -> None:
         """Begin a round: a quorum's echoes will prove that we still led when it began."""
         self.round += 1
-        self.choose_pace(now)
-        self.heartbeat_due = now + self.settings.heartbeat_interval_s * self.pace
+        self.choose_pace(self.round, now)
+        self.heartbeat_due = now + self.interval_s()
         self.round_sent(now)
         for peer, progress in self.progress.items():
             index = min(progress.match, self.commit)
@@ -306,9 +305,10 @@ class Replication(Idleness):
 
     def quorum_is_silent(self, now: float) -> bool:
         """Whether too few electors were heard within an election timeout (check-quorum)."""
-        since = now - self.settings.election_timeout_s * self.pace
-        if self.woken_at > since:
-            return False  # only since then are they asked to answer that often
+        since = now - self.patience_s()
+        slowest_s = self.settings.heartbeat_interval_s * self.settings.idle_pace
+        if self.woken_at > since - slowest_s:
+            return False  # only since then are they to answer that often
         heard = {id for id, progress in self.progress.items() if progress.heard_at >= since}
         return not quorum.has_quorum(self.configuration.halves, heard | {self.id})
 
