@@ -82,12 +82,12 @@ class Ledger:
         outcomes = self.outcomes[client]
         number = len(outcomes)
         outcomes.append(UNKNOWN)  # until we are told otherwise, also if we are cancelled
-        kv = cluster.kv()
-        transaction = kv.txn().then(
-            kv.op.put(f"{self.prefix}{LEDGER}{client:03d}/{number:08d}", token(client, number)),
-            kv.op.put(f"{self.prefix}{TALLY}{client:03d}", b"%d" % number),
-        )
         try:
+            kv = cluster.kv()
+            transaction = kv.txn().then(
+                kv.op.put(f"{self.prefix}{LEDGER}{client:03d}/{number:08d}", token(client, number)),
+                kv.op.put(f"{self.prefix}{TALLY}{client:03d}", b"%d" % number),
+            )
             outcome = await transaction.commit()
         except NotApplied:
             outcomes[number] = REFUSED

@@ -366,12 +366,24 @@ class Hosting:
 
     def fault(self, *, isolate: bool) -> None:
         """Cut this member off from everybody, or heal it. Raises BadArgument if not allowed."""
+        self._check_faults_allowed()
+        if self._wiring is not None:
+            self._wiring.isolate() if isolate else self._wiring.heal()
+
+    def lose(self, *, outward: float, inward: float) -> None:
+        """Lose these shares of what is sent and heard. Raises BadArgument if not allowed."""
+        self._check_faults_allowed()
+        for name, share in (("outward", outward), ("inward", inward)):
+            if not 0 <= share <= 1:
+                raise BadArgument(f"{name}={share!r}: expected a share from 0 to 1")
+        if self._wiring is not None:
+            self._wiring.lose(outward=outward, inward=inward)
+
+    def _check_faults_allowed(self) -> None:
         if not self.spec.fault_injection:
             raise BadArgument(
                 f"cluster {self.spec.cluster!r} was started without fault_injection=True"
             )
-        if self._wiring is not None:
-            self._wiring.isolate() if isolate else self._wiring.heal()
 
     @property
     def wiring(self) -> Wiring:
