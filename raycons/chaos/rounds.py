@@ -57,12 +57,14 @@ class Rounds:
         notes: list[str] = []
         status = await self._target.status()
         victims: list[int] = []
+        taken: dict[int, list[str]] = {}
         injected: list[Fault] = []
         began = self._clock()
         try:
             for one in in_order(planned.faults):
                 with _noted(notes, f"{one.kind} did not begin"):
-                    made, victim = fault(one, self._target, status)
+                    made, victim = fault(one, self._target, status, taken)
+                    taken.setdefault(victim, []).append(one.kind)
                     victims.append(victim)
                     injected.append(made)  # also one that begins only in part is to be lifted
                     async with asyncio.timeout(INJECT_S):
@@ -98,7 +100,7 @@ class Rounds:
 
     async def _until_whole(self, notes: list[str]) -> bool:
         if notes:
-            await self._target.heal_network()  # a member may have missed that it was healed
+            await self._target.heal_members()  # a member may have missed that it was healed
         deadline = self._clock() + WHOLE_S
         seen = ""
         while self._clock() < deadline:
@@ -125,7 +127,7 @@ def in_order(faults: Sequence[Planned]) -> list[Planned]:
     >>> [one.kind for one in in_order([Planned("pause", True, 0.5), Planned("deaf", True, 0.5)])]
     ['deaf', 'pause']
     """
-    return sorted(faults, key=lambda one: not KINDS[one.kind].needs_gate)
+    return sorted(faults, key=lambda one: not KINDS[one.kind].needs_injection)
 
 
 @contextlib.contextmanager

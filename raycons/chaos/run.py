@@ -80,7 +80,7 @@ async def unleash(
             await target.kv().delete_range(prefix=prefix)
         return report
     finally:
-        await target.heal_network()
+        await target.heal_members()
         await target.close()
 
 

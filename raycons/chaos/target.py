@@ -59,8 +59,8 @@ class Target:
         if before is not self._first:
             await before.close()
 
-    async def heal_network(self) -> None:
-        """Let every member that answers talk to everybody again."""
+    async def heal_members(self) -> None:
+        """Let every member that answers talk to everybody again, and sync as fast as ever."""
         import ray
 
         if not self.charter.settings.fault_injection:
@@ -71,6 +71,7 @@ class Target:
                     member = await self.member(replica.id)
                     async with asyncio.timeout(CALL_S):
                         await member.fault.remote(False)
+                        await member.slow_disk.remote(0.0)
 
     async def close(self) -> None:
         """Let go of the handle, unless it is the caller's."""

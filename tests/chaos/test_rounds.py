@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from raycons.chaos import rounds
+from raycons.chaos import kinds, rounds
 from raycons.chaos.kinds import chosen
 from raycons.chaos.report import Incident
 from raycons.chaos.rounds import Rounds
@@ -54,7 +54,7 @@ class FakeTarget:
     async def status(self) -> ClusterStatus:
         return status(*self.serving)
 
-    async def heal_network(self) -> None:
+    async def heal_members(self) -> None:
         self.healed += 1
 
 
@@ -125,6 +125,21 @@ def test_a_cluster_that_does_not_come_back_is_told_with_its_state(
     incident, _ = carried_out(monkeypatch, FakeTarget(1, 2), {})
     assert incident.whole_s is None
     assert "leader 1; 1 is serving, 2 is serving, 3 is gone" in incident.note
+
+
+def test_a_member_has_one_fault_of_its_network_and_one_of_its_disk_at_a_time() -> None:
+    whom: Any = FakeTarget()
+
+    def victim(kind: str, taken: dict[int, list[str]], *, at_leader: bool = True) -> int:
+        return kinds.fault(Planned(kind, at_leader, 0.0), whom, status(1, 2, 3), taken)[1]
+
+    assert victim("deaf", {}) == 1
+    assert victim("deaf", {1: ["mute"]}) == 2
+    assert victim("deaf", {1: ["hung-disk"]}) == 1
+    assert victim("hung-disk", {1: ["slow-disk"], 2: ["bad-disk"]}) == 3
+    assert victim("deaf", {}, at_leader=False) == 2
+    with pytest.raises(Unavailable, match="to be had"):
+        victim("deaf", {1: ["mute"], 2: ["loss"], 3: ["partition"]})
 
 
 def test_what_a_cluster_cannot_have_is_refused_by_name_and_left_out_otherwise() -> None:
