@@ -56,6 +56,7 @@ class ChaosReport(msgspec.Struct, frozen=True, kw_only=True):
     storage: str
     transport: str
     reads: str
+    ray_failures_percent: int  # of the actor calls, each of three ways
     seconds: float  # under load
     incidents: list[Incident]
     acknowledged_per_second: tuple[int, ...]

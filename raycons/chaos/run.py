@@ -37,6 +37,7 @@ class Plan(msgspec.Struct, frozen=True):
     seconds: float  # of faults; the round that is under way then is ended
     kinds: tuple[str, ...] = ()  # none named: all that the cluster can have
     seed: int = 0
+    ray_failures_percent: int = 0  # with which Ray was started, for the report
 
 
 async def unleash(
@@ -151,6 +152,7 @@ def _report(
         storage=status.storage,
         transport=status.transport,
         reads=status.reads,
+        ray_failures_percent=plan.ray_failures_percent,
         seconds=round(course.end - course.begin, 1),
         incidents=course.incidents,
         acknowledged_per_second=per_second,

@@ -48,6 +48,14 @@ SVG = ".svg"
 @click.option("--storage", type=click.Choice(STORAGES), default="disk", show_default=True)
 @click.option("--transport", type=click.Choice(TRANSPORTS), default="tcp", show_default=True)
 @click.option(
+    "--ray-failures",
+    "failing",
+    type=click.IntRange(0, 30),
+    default=0,
+    show_default=True,
+    help="Percent of Ray's actor calls that fail, each of three ways; not with --name.",
+)
+@click.option(
     "--picture", type=click.Path(path_type=Path), help="Draw the run into this file, .svg."
 )
 @format_option
@@ -59,6 +67,7 @@ def chaos(
     replicas: int,
     storage: Any,
     transport: Any,
+    failing: int,
     picture: Path | None,
     form: Format,
 ) -> int:
@@ -72,15 +81,19 @@ def chaos(
     if picture is not None and picture.suffix.lower() != SVG:
         raise BadArgument(f"{picture.name}: the name of the picture ends in {SVG}")
     chosen_ray = name is not None or "RAY_ADDRESS" in os.environ
+    if chosen_ray and failing:
+        raise BadArgument("--ray-failures: only a Ray that is started for the run can be told to")
     prepare()
     import uvloop
 
     from raycons.bench.arena import Shape, private_ray
     from raycons.chaos.kinds import check_names
+    from raycons.chaos.rays import failing_calls
     from raycons.chaos.run import Plan
 
-    plan = Plan(minutes * 60, tuple(kinds.split(",")) if kinds else (), seed)
+    plan = Plan(minutes * 60, tuple(kinds.split(",")) if kinds else (), seed, failing)
     check_names(plan.kinds)
+    os.environ.update(failing_calls(failing))
     shape = Shape(replicas, storage, transport, fault_injection=True)
     with contextlib.nullcontext() if chosen_ray else private_ray(), _progress(plan) as progress:
         report = uvloop.run(_run(name, shape, plan, progress))

@@ -88,6 +88,7 @@ def test_the_picture_has_a_bar_for_each_second_and_a_band_for_each_round() -> No
         storage="disk",
         transport="tcp",
         reads="read-index",
+        ray_failures_percent=0,
         seconds=4.0,
         incidents=incidents,
         acknowledged_per_second=(3, 0, 1, 4),
