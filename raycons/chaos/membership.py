@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from raycons.chaos.target import Target
 from raycons.errors import NoSuchMember, RayconsError
@@ -41,15 +42,18 @@ class Churn:
     async def lift(self) -> None:
         """Remove the one that is to leave, as soon as that can be done.
 
-        Raises TimeoutError where it cannot.
+        Nobody is removed where nobody came: the cluster keeps its size. Raises TimeoutError where
+        it cannot be done.
         """
         async with asyncio.timeout(CHANGE_S):
             while True:
                 try:
-                    await self._target.cluster.remove_member(self._leaving, timeout=CHANGE_S)
-                except NoSuchMember:
-                    return
+                    return await self._remove()
                 except RayconsError:
                     await asyncio.sleep(PAUSE_S)
-                else:
-                    return
+
+    async def _remove(self) -> None:
+        cluster = self._target.cluster
+        if len(await cluster.members()) > self._target.charter.settings.replicas:
+            with contextlib.suppress(NoSuchMember):
+                await cluster.remove_member(self._leaving, timeout=CHANGE_S)
