@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -47,10 +48,8 @@ def churned(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             await fault.lift()
 
     monkeypatch.setattr(membership, "PAUSE_S", 0.0)
-    try:
+    with contextlib.suppress(Unavailable):
         asyncio.run(churn())
-    except Unavailable:
-        pass
     return list(cluster.ids)
 
 
