@@ -8,6 +8,7 @@ somebody else by now.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import platform
 import signal
@@ -88,8 +89,9 @@ class Pause:
         os.kill(self._pid, signal.SIGSTOP)
 
     async def lift(self) -> None:
-        """Let it go on, with a clock that has moved."""
-        os.kill(self._pid, signal.SIGCONT)
+        """Let it go on, with a clock that has moved; or it was killed meanwhile."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGCONT)
 
 
 class Partition:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raycons.cli.output import Format, emit, format_option, stderr
+from raycons.cli.proofs import proof_table
 from raycons.cli.session import prepare
 
 if TYPE_CHECKING:
@@ -69,16 +70,10 @@ def _table(report: DemoReport) -> RenderableType:
         f"{report.acknowledged:,} acknowledged, {report.unknown:,} unknown, "
         f"{report.refused:,} refused",
     )
-    proved = Table(title="Proofs", title_justify="left", show_header=False)
-    proved.add_column()
-    proved.add_column()
-    proved.add_column(overflow="fold")
-    for proof in report.proofs:
-        sign = Text("holds", style="green") if proof.holds else Text("FAILS", style="bold red")
-        proved.add_row(sign, Text(proof.claim), Text(proof.detail))
     verdict = (
         ("Verdict: nothing lost, nothing twice, all replicas equal, linearizable", "bold green")
         if report.verdict
         else ("Verdict: a proof fails", "bold red")
     )
-    return Group(measured, proved, Text.assemble(verdict, f" ({report.elapsed_s:.0f} s)"))
+    end = Text.assemble(verdict, f" ({report.elapsed_s:.0f} s)")
+    return Group(measured, proof_table(report.proofs), end)

@@ -26,6 +26,7 @@ COMMANDS = {
     "kv": ("raycons.cli.keyvalue", "kv"),
     "members": ("raycons.cli.members", "members"),
     "bench": ("raycons.cli.benches", "bench"),
+    "chaos": ("raycons.cli.chaos", "chaos"),
     "simulate": ("raycons.cli.simulate", "command"),
     "mutants": ("raycons.cli.mutants", "command"),
     "check": ("raycons.cli.check", "command"),

@@ -64,6 +64,18 @@ class Member:
         """Cut this member off from peers and clients, or heal it; only with fault_injection."""
         self._hosting.fault(isolate=isolate)
 
+    async def lose(self, outward: float, inward: float) -> None:
+        """Lose these shares of what is sent and heard; 1 cuts that way off, 0 and 0 heal."""
+        self._hosting.lose(outward=outward, inward=inward)
+
+    async def slow_disk(self, delay_s: float) -> None:
+        """Let each sync take so much longer, for tests; 0 heals."""
+        self._hosting.slow_disk(delay_s)
+
+    async def break_disk(self) -> None:
+        """Let the next sync fail, for tests; a new process finds a disk that works."""
+        self._hosting.break_disk()
+
     async def close(self) -> None:
         """Bring everything to disk and let go of the store."""
         await self._hosting.close()

@@ -35,6 +35,7 @@ from raycons.member.shell import GROUP, Shell
 from raycons.member.spec import Introduction, MemberSpec, MemberState
 from raycons.member.wiring import Wiring, wire
 from raycons.store import directory
+from raycons.store.ailing import AilingStore
 from raycons.store.contract import Space, Store
 from raycons.store.memory import MemoryStore
 from raycons.transport.contract import PROTOCOL_VERSION, Address, Greeting, PeerId
@@ -57,6 +58,7 @@ class Hosting:
         self._root = Path(spec.path) if spec.path else directory.default_root()
         self._directory: directory.MemberDirectory | None = None
         self._store: Store | None = None
+        self._ailing: AilingStore | None = None  # the same, with fault_injection
         self._shell: Shell | None = None
         self._wiring: Wiring | None = None
         self._nonce = 0
@@ -114,8 +116,15 @@ class Hosting:
             return
         self._directory = directory.open(self._root, self.spec.cluster, self.spec.id)
         self._nonce = identity.nonce
-        self._store = await self._loop.run_in_executor(None, self._directory.open_store)
+        self._store = await self._open_store(self._directory)
         await self._enter(self._store)
+
+    async def _open_store(self, place: directory.MemberDirectory) -> Store:
+        store = await self._loop.run_in_executor(None, place.open_store)
+        if not self.spec.fault_injection:
+            return store
+        self._ailing = AilingStore(store)
+        return self._ailing
 
     async def _enter(self, store: Store) -> None:
         self._opening = await self._loop.run_in_executor(None, directory.opened, store)
@@ -142,7 +151,7 @@ class Hosting:
                 identity = await self._loop.run_in_executor(None, self._make_directory)
                 self._nonce = identity.nonce
                 self._directory = directory.open(self._root, self.spec.cluster, self.spec.id)
-                self._store = await self._loop.run_in_executor(None, self._directory.open_store)
+                self._store = await self._open_store(self._directory)
             await self._enter(self._store)
         return await self.introduce()
 
@@ -366,12 +375,36 @@ class Hosting:
 
     def fault(self, *, isolate: bool) -> None:
         """Cut this member off from everybody, or heal it. Raises BadArgument if not allowed."""
+        self._check_faults_allowed()
+        if self._wiring is not None:
+            self._wiring.isolate() if isolate else self._wiring.heal()
+
+    def lose(self, *, outward: float, inward: float) -> None:
+        """Lose these shares of what is sent and heard. Raises BadArgument if not allowed."""
+        self._check_faults_allowed()
+        for name, share in (("outward", outward), ("inward", inward)):
+            if not 0 <= share <= 1:
+                raise BadArgument(f"{name}={share!r}: expected a share from 0 to 1")
+        if self._wiring is not None:
+            self._wiring.lose(outward=outward, inward=inward)
+
+    def slow_disk(self, delay_s: float) -> None:
+        """Let each sync take so much longer. Raises BadArgument if not allowed."""
+        self._check_faults_allowed()
+        if self._ailing is not None:
+            self._ailing.slow_down(delay_s)
+
+    def break_disk(self) -> None:
+        """Let the next sync fail. Raises BadArgument if not allowed."""
+        self._check_faults_allowed()
+        if self._ailing is not None:
+            self._ailing.break_down()
+
+    def _check_faults_allowed(self) -> None:
         if not self.spec.fault_injection:
             raise BadArgument(
                 f"cluster {self.spec.cluster!r} was started without fault_injection=True"
             )
-        if self._wiring is not None:
-            self._wiring.isolate() if isolate else self._wiring.heal()
 
     @property
     def wiring(self) -> Wiring:

@@ -50,8 +50,12 @@ class Wiring:
         """Drop everything to and from peers and clients; sockets stay open."""
         self._gate.stop_talking(clients=True)
 
+    def lose(self, *, outward: float, inward: float) -> None:
+        """Drop these shares of what is sent to, and comes from, peers and clients."""
+        self._gate.lose(outward=outward, inward=inward)
+
     def heal(self) -> None:
-        """End the isolation."""
+        """End the isolation, and the loss."""
         self._gate.talk()
 
 

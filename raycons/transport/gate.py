@@ -1,13 +1,15 @@
-"""A gate for fault injection: a partition as the wire shows it.
+"""A gate for fault injection: a partition, or a bad line, as the wire shows it.
 
 Frames to or from the chosen ones vanish; sockets stay open, nobody is told, and no new connection
-completes. Off, it costs a transport one attribute read a frame.
+completes. Or a share of all frames vanishes, either way, and connections complete. Off, it costs a
+transport one attribute read a frame.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Collection
+from random import Random
 
 from raycons.transport.contract import PeerId
 
@@ -25,8 +27,11 @@ class Direction(enum.Flag):
 class Gate:
     """What is cut off at the moment. One gate belongs to one transport."""
 
-    def __init__(self) -> None:
-        self.closed = False  # whether anyone is cut off at all
+    def __init__(self, random: Random | None = None) -> None:
+        self.closed = False  # whether anything is dropped at all
+        self._random = random or Random()
+        self._lost_out = 0.0  # shares of the frames of everyone, clients too
+        self._lost_in = 0.0
         self._everyone = Direction(0)  # every peer, known or not
         self._ways: dict[PeerId, Direction] = {}
 
@@ -44,25 +49,31 @@ class Gate:
             self._ways[peer] = self._ways.get(peer, Direction(0)) | direction
         if clients:
             self._ways[CLIENTS] = self._ways.get(CLIENTS, Direction(0)) | direction
-        self.closed = bool(self._everyone) or bool(self._ways)
+        self.closed = self.closed or bool(self._everyone) or bool(self._ways)
+
+    def lose(self, *, outward: float = 0.0, inward: float = 0.0) -> None:
+        """From now on drop these shares of all frames, clients' too; 1 is a cut that way."""
+        self._lost_out, self._lost_in = outward, inward
+        self.closed = bool(outward or inward or self._everyone or self._ways)
 
     def talk(self) -> None:
-        """Open the gate for everyone."""
+        """Open the gate for everyone, and lose nothing."""
+        self._lost_out = self._lost_in = 0.0
         self._everyone = Direction(0)
         self._ways.clear()
         self.closed = False
 
     def drops_to(self, peer: PeerId) -> bool:
         """Whether what is sent to `peer` (CLIENTS: a client) vanishes."""
-        return Direction.OUT in self._way(peer)
+        return self._random.random() < self._lost_out or Direction.OUT in self._way(peer)
 
     def drops_from(self, peer: PeerId) -> bool:
         """Whether what comes from `peer` (CLIENTS: a client) vanishes."""
-        return Direction.IN in self._way(peer)
+        return self._random.random() < self._lost_in or Direction.IN in self._way(peer)
 
     def separates(self, peer: PeerId) -> bool:
         """Whether a handshake with `peer` cannot complete: it needs both directions."""
-        return bool(self._way(peer))
+        return max(self._lost_out, self._lost_in) >= 1 or bool(self._way(peer))
 
     def _way(self, peer: PeerId) -> Direction:
         way = self._ways.get(peer, Direction(0))

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from raycons.bench import arena
 from raycons.bench.demo import story
-from raycons.bench.demo.ledger import Proof
 from raycons.bench.demo.story import DemoReport
 from raycons.bench.failover import Milliseconds
+from raycons.chaos.proofs import Proof
 from raycons.cli import clusters, demo, main, output
 from raycons.cluster.status import ClusterStatus, ReplicaStatus
 

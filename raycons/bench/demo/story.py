@@ -13,13 +13,14 @@ import msgspec
 
 from raycons import aio
 from raycons.aio import AsyncCluster
-from raycons.bench.demo.ledger import Ledger, Proof, audit, entries, tallies
-from raycons.bench.demo.witnesses import WITNESSES, Evidence, Witnesses
 from raycons.bench.failover import Milliseconds, Recovery, milliseconds
 from raycons.bench.runs import write_load
-from raycons.bench.scratch import scratch_directory
+from raycons.bench.scratch import scratch_directory, scratch_root
 from raycons.bench.workload import LoadReport, summarize
 from raycons.chaos.faults import FaultKind, fault_on_leader, until_whole
+from raycons.chaos.ledger import Ledger, audit, entries, tallies
+from raycons.chaos.proofs import Proof, equal_replicas
+from raycons.chaos.witnesses import WITNESSES, Evidence, Witnesses
 from raycons.errors import ClusterError
 
 CLIENTS = 64
@@ -28,7 +29,6 @@ KILLS = 5
 LOAD_S = 5.0
 VALUE_BYTES = 64
 SETTLE_S = 0.5  # of load before each fault
-DIGEST_ATTEMPTS = 50
 PAUSE_S = 0.2
 
 STEPS = 1 + 1 + KILLS + 1 + 1 + 3  # start, load, kills, partition, restart, three proofs
@@ -68,7 +68,10 @@ async def tell(progress: Progress) -> DemoReport:
     """
     began = time.perf_counter()
     name = f"demo-{uuid.uuid4().hex[:8]}"
-    with scratch_directory("demo") as root, Witnesses(root / "history.jsonl") as witnesses:
+    with (
+        scratch_directory("demo") as root,
+        Witnesses(root / "history.jsonl", keep_in=scratch_root()) as witnesses,
+    ):
         try:
             progress("starting three members on disk")
             cluster = await _start(name, root)
@@ -135,7 +138,7 @@ async def _clients(
         for client in range(CLIENTS):
             group.create_task(run(client))
         for client in range(WITNESSES):
-            group.create_task(witnesses.run(cluster.kv(), client, lambda: stopping))
+            group.create_task(witnesses.run(cluster.kv, client, lambda: stopping))
         try:
             yield
         finally:
@@ -159,25 +162,6 @@ async def _proofs(cluster: AsyncCluster, ledger: Ledger, progress: Progress) -> 
     progress("comparing the replicas")
     proofs.append(await equal_replicas(cluster))
     return proofs
-
-
-async def equal_replicas(cluster: AsyncCluster) -> Proof:
-    """Whether all replicas have the same state, compared where they stand at the same index."""
-    claim = "all replicas are equal"
-    members = await cluster.members()
-    for _ in range(DIGEST_ATTEMPTS):
-        digests = await asyncio.gather(*(cluster.digest(member) for member in members))
-        indexes = {index for index, _ in digests}
-        if len(indexes) == 1:
-            states = {digest for _, digest in digests}
-            which = ", ".join(
-                f"replica {member}: {digest[:16]}"
-                for member, (_, digest) in zip(members, digests, strict=True)
-            )
-            detail = f"digest {digests[0][1][:16]} on {len(members)}" if len(states) == 1 else which
-            return Proof(claim, len(states) == 1, f"{detail}, at index {indexes.pop():,}")
-        await asyncio.sleep(PAUSE_S)
-    return Proof(claim, False, f"never at one index in {DIGEST_ATTEMPTS} looks: {digests}")
 
 
 def _report(

@@ -28,9 +28,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import NamedTuple
 
-import msgspec
-
 from raycons.aio import AsyncCluster
+from raycons.chaos.proofs import Proof
 from raycons.errors import NotApplied, OutcomeUnknown
 
 LEDGER = "ledger/"
@@ -61,36 +60,34 @@ class Tally(NamedTuple):
     version: int
 
 
-class Proof(msgspec.Struct, frozen=True):
-    """A claim about the run, and whether it holds."""
-
-    claim: str
-    holds: bool
-    detail: str
-
-
 def token(client: int, number: int) -> bytes:
     """The 64 bytes that only client `client`'s write `number` writes."""
     return hashlib.blake2b(b"%d/%d" % (client, number), digest_size=32).hexdigest().encode()
 
 
 class Ledger:
-    """The clients' own record: what they wrote, and what they were told of it."""
+    """The clients' own record: what they wrote, and what they were told of it.
 
-    def __init__(self, clients: int) -> None:
+    Args:
+        clients: how many there are.
+        prefix: what the names of all its keys begin with; apart for each ledger in one cluster.
+    """
+
+    def __init__(self, clients: int, prefix: str = "") -> None:
         self.outcomes: list[list[int]] = [[] for _ in range(clients)]
+        self.prefix = prefix
 
     async def write(self, cluster: AsyncCluster, client: int) -> bool:
         """The client's next write; whether it was acknowledged."""
         outcomes = self.outcomes[client]
         number = len(outcomes)
         outcomes.append(UNKNOWN)  # until we are told otherwise, also if we are cancelled
-        kv = cluster.kv()
-        transaction = kv.txn().then(
-            kv.op.put(f"{LEDGER}{client:03d}/{number:08d}", token(client, number)),
-            kv.op.put(f"{TALLY}{client:03d}", b"%d" % number),
-        )
         try:
+            kv = cluster.kv()
+            transaction = kv.txn().then(
+                kv.op.put(f"{self.prefix}{LEDGER}{client:03d}/{number:08d}", token(client, number)),
+                kv.op.put(f"{self.prefix}{TALLY}{client:03d}", b"%d" % number),
+            )
             outcome = await transaction.commit()
         except NotApplied:
             outcomes[number] = REFUSED
@@ -107,10 +104,10 @@ class Ledger:
         return kinds[1], kinds[UNKNOWN], kinds[REFUSED]
 
 
-async def entries(cluster: AsyncCluster) -> AsyncIterator[LedgerEntry]:
+async def entries(cluster: AsyncCluster, prefix: str = "") -> AsyncIterator[LedgerEntry]:
     """Every ledger key, by linearizable reads at one revision."""
-    async for entry in cluster.kv().scan(LEDGER):
-        match = _KEY.fullmatch(entry.name)
+    async for entry in cluster.kv().scan(prefix + LEDGER):
+        match = _KEY.fullmatch(entry.name.removeprefix(prefix))
         if match is not None:
             yield LedgerEntry(
                 int(match[1]),
@@ -121,11 +118,13 @@ async def entries(cluster: AsyncCluster) -> AsyncIterator[LedgerEntry]:
             )
 
 
-async def tallies(cluster: AsyncCluster) -> dict[int, Tally]:
+async def tallies(cluster: AsyncCluster, prefix: str = "") -> dict[int, Tally]:
     """Every client's tally."""
-    found = await cluster.kv().range(prefix=TALLY)
+    found = await cluster.kv().range(prefix=prefix + TALLY)
     return {
-        int(entry.name.removeprefix(TALLY)): Tally(int(entry.value or b"-1"), entry.version)
+        int(entry.name.removeprefix(prefix + TALLY)): Tally(
+            int(entry.value or b"-1"), entry.version
+        )
         for entry in found
     }
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from raycons.bench.demo.ledger import REFUSED, UNKNOWN, LedgerEntry, Proof, Tally, audit, token
+from raycons.chaos.ledger import REFUSED, UNKNOWN, LedgerEntry, Tally, audit, token
+from raycons.chaos.proofs import Proof
 
 LOST, TWICE, FOREIGN, DISORDERED = range(4)
 

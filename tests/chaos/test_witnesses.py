@@ -1,4 +1,4 @@
-"""The demo's recorded clients: their history is judged, and kept where it proves nothing."""
+"""Recorded clients: their history is judged, and kept where it proves nothing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from raycons.bench.demo import story, witnesses
-from raycons.bench.demo.ledger import Ledger, Proof
-from raycons.bench.demo.witnesses import CLAIM, KEYS, WITNESSES, Evidence, Witnesses
+from raycons.bench.demo import story
 from raycons.bench.workload import LoadReport
+from raycons.chaos import witnesses
+from raycons.chaos.ledger import Ledger
+from raycons.chaos.proofs import Proof
+from raycons.chaos.witnesses import CLAIM, NAMES, WITNESSES, Evidence, Witnesses
 from raycons.errors import OutcomeUnknown, Unavailable
 from raycons.verify import read_history
 
@@ -56,18 +58,17 @@ class FakeKv:
         return swaps
 
 
-async def evidence(path: Path, kv: FakeKv, restarted: FakeKv) -> Evidence:
-    with Witnesses(path) as recorded:
+async def evidence(path: Path, kv: FakeKv, restarted: FakeKv, timeout_s: float = 30.0) -> Evidence:
+    with Witnesses(path, keep_in=path.parent) as recorded:
         async with asyncio.TaskGroup() as group:
             for client in range(WITNESSES):
-                group.create_task(recorded.run(kv, client, lambda: kv.turns >= TURNS))
+                group.create_task(recorded.run(lambda: kv, client, lambda: kv.turns >= TURNS))
         await recorded.look(restarted)
-        return await recorded.testify()
+        return await recorded.testify(timeout_s)
 
 
 @pytest.fixture(autouse=True)
-def kept_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(witnesses, "scratch_root", lambda: tmp_path)
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(witnesses, "PAUSE_S", 0.0)
 
 
@@ -81,7 +82,9 @@ def test_a_sound_store_holds(tmp_path: Path) -> None:
     assert {one.op for one in history} == {"put", "get", "cas"}
     assert any(one.op == "cas" and one.out for one in history)
     assert any(one.unknown for one in history)
-    assert {one.key for one in history[-len(KEYS) :] if one.op == "get"} == set(KEYS)
+    assert {one.key for one in history[-len(NAMES) :] if one.op == "get"} == {
+        f"witness/{name}" for name in NAMES
+    }
 
 
 def test_what_is_lost_in_the_restart_fails_and_the_history_is_kept(tmp_path: Path) -> None:
@@ -93,10 +96,9 @@ def test_what_is_lost_in_the_restart_fails_and_the_history_is_kept(tmp_path: Pat
     assert f"raycons check {told.history}" in told.proof.detail
 
 
-def test_what_is_undecided_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(witnesses, "CHECK_S", 0.0)
+def test_what_is_undecided_fails(tmp_path: Path) -> None:
     kv = FakeKv()
-    told = asyncio.run(evidence(tmp_path / "history.jsonl", kv, kv))
+    told = asyncio.run(evidence(tmp_path / "history.jsonl", kv, kv, timeout_s=0.0))
     assert not told.proof.holds
     assert told.history is not None
     assert "undecided after 0 s, on 4 of 4 keys" in told.proof.detail

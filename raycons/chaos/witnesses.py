@@ -21,19 +21,21 @@ from typing import Any, Self
 
 import msgspec
 
-from raycons.bench.demo.ledger import Proof
-from raycons.bench.scratch import scratch_root
+from raycons.chaos.proofs import Proof
 from raycons.errors import NotApplied, OutcomeUnknown
 from raycons.verify import Recorder, Verdict, check, read_history
 from raycons.verify.story import story
 
 WITNESSES = 8
-KEYS = tuple(f"witness/{name}" for name in "abcd")
+NAMES = "abcd"
 SHARE_OF_READS, SHARE_OF_SWAPS = 0.4, 0.3  # the others put
 PAUSE_S = 0.05  # after an operation that was not acknowledged
 CHECK_S = 30.0  # at most, for the search
 SEED = 2026
 CLAIM = "what recorded clients saw is linearizable"
+
+
+Stopped = Callable[[], bool]
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -49,12 +51,29 @@ class Witnesses:
 
     Args:
         path: where the history is written.
+        keep_in: the directory in which it is kept if it does not prove the claim.
+        prefix: what the names of their keys begin with; apart for each history of one cluster.
+        pace_s: the pause between two operations of one witness.
+        seed: what they do follows from it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        keep_in: Path,
+        prefix: str = "",
+        pace_s: float = 0.0,
+        seed: int = SEED,
+    ) -> None:
         self._path = path
+        self._keep_in = keep_in
+        self._pace_s = pace_s
+        self._seed = seed
         self._recorder = Recorder(path)
-        self._latest: dict[str, bytes | None] = dict.fromkeys(KEYS)  # that any of them knows of
+        self.keys = tuple(f"{prefix}witness/{name}" for name in NAMES)
+        # The latest values that any of them knows of.
+        self._latest: dict[str, bytes | None] = dict.fromkeys(self.keys)
 
     def __enter__(self) -> Self:
         return self
@@ -62,20 +81,22 @@ class Witnesses:
     def __exit__(self, *_: object) -> None:
         self._recorder.close()
 
-    async def run(self, kv: Any, client: int, stopped: Callable[[], bool]) -> None:
-        """One witness, until it is `stopped`; `kv` is an asynchronous handle of bytes."""
-        kv = self._recorder.wrap(kv)
-        rng = random.Random(SEED + client)
+    async def run(self, handle: Callable[[], Any], client: int, stopped: Stopped) -> None:
+        """One witness, until it is `stopped`; `handle` gives the asynchronous handle of bytes."""
+        rng = random.Random(self._seed + client)
         number = 0
         while not stopped():
             number += 1
             try:
+                kv = self._recorder.wrap(handle())
                 await self._act(kv, rng, b"%d/%d" % (client, number))
             except (NotApplied, OutcomeUnknown):
                 await asyncio.sleep(PAUSE_S)
+            if self._pace_s:
+                await asyncio.sleep(self._pace_s)
 
     async def _act(self, kv: Any, rng: random.Random, value: bytes) -> None:
-        key, kind = rng.choice(KEYS), rng.random()
+        key, kind = rng.choice(self.keys), rng.random()
         if kind < SHARE_OF_READS:
             self._latest[key] = await kv.get(key)
         elif kind < SHARE_OF_READS + SHARE_OF_SWAPS:
@@ -88,31 +109,36 @@ class Witnesses:
     async def look(self, kv: Any) -> None:
         """Read every key, and write that down."""
         kv = self._recorder.wrap(kv)
-        for key in KEYS:
+        for key in self.keys:
             await kv.get(key)
 
-    async def testify(self) -> Evidence:
+    async def testify(self, timeout_s: float = CHECK_S) -> Evidence:
         """End the history, and judge it; where it does not prove the claim, keep it."""
         self._recorder.close()
         # In a thread: the connections of this process stay alive meanwhile.
-        verdict = await asyncio.to_thread(lambda: check(read_history(self._path), timeout=CHECK_S))
+        verdict = await asyncio.to_thread(
+            lambda: check(read_history(self._path), timeout=timeout_s)
+        )
         if verdict.answer == "linearizable":
-            detail = f"{verdict.operations:,} operations of {WITNESSES} clients on {len(KEYS)} keys"
+            detail = (
+                f"{verdict.operations:,} operations of {WITNESSES} clients on {len(NAMES)} keys"
+            )
             return Evidence(Proof(CLAIM, True, detail), verdict.operations, None)
-        kept = _kept(self._path)
-        return Evidence(Proof(CLAIM, False, _finding(verdict, kept)), verdict.operations, kept)
+        kept = _kept(self._path, self._keep_in)
+        finding = _finding(verdict, kept, timeout_s)
+        return Evidence(Proof(CLAIM, False, finding), verdict.operations, kept)
 
 
-def _kept(path: Path) -> str:
-    handle, kept = tempfile.mkstemp(prefix="raycons-demo-", suffix=".jsonl", dir=scratch_root())
+def _kept(path: Path, directory: Path) -> str:
+    handle, kept = tempfile.mkstemp(prefix="raycons-history-", suffix=".jsonl", dir=directory)
     os.close(handle)
     shutil.copyfile(path, kept)
     return kept
 
 
-def _finding(verdict: Verdict, kept: str) -> str:
+def _finding(verdict: Verdict, kept: str, timeout_s: float) -> str:
     if verdict.violation is None:
-        what = f"undecided after {CHECK_S:g} s, on {verdict.undecided} of {verdict.objects} keys"
+        what = f"undecided after {timeout_s:g} s, on {verdict.undecided} of {verdict.objects} keys"
     else:
         what = story(verdict.violation)[0]
     return f"{what}; to see it: raycons check {kept}"

@@ -1,0 +1,211 @@
+"""The kinds of faults by name: what each needs of a cluster, and how it is made for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from raycons.chaos.disk import BadDisk, SlowDisk
+from raycons.chaos.faults import Fault, Kill, Partition, Pause
+from raycons.chaos.membership import Churn, Transfer
+from raycons.chaos.network import Loss
+from raycons.chaos.outage import Blackout, FullStop
+from raycons.chaos.schedule import Planned
+from raycons.chaos.target import Target, voters
+from raycons.cluster.settings import ClusterSettings
+from raycons.cluster.status import ClusterStatus, ReplicaStatus
+from raycons.errors import BadArgument, Unavailable
+
+LOSS = (0.02, 0.3)  # of the frames, each way; from, to
+SLOW_DISK_S = (0.01, 0.3)  # more for each sync; from, to
+
+
+class Aim(msgspec.Struct, frozen=True):
+    """What a fault is made from."""
+
+    target: Target
+    status: ClusterStatus
+    victim: ReplicaStatus  # a serving voter
+    draw: float  # from 0 to 1
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """A kind of fault."""
+
+    make: Callable[[Aim], Fault]
+    about: str
+    needs_injection: bool = False  # the cluster's members have to obey
+    needs_disk: bool = False  # what a member holds has to survive its process
+    needs_peers: bool = False  # more than one replica
+    alone: bool = False  # makes no sense together with others
+    hits_leader: bool = False  # whatever it aims at
+    within: str = ""  # what of a member it bends; a member has one fault within each at a time
+    measured: bool = True  # done at once, so that the time until service is back says something
+
+
+def _partition(aim: Aim) -> Fault:
+    return Partition(aim.target.name, aim.victim.id)
+
+
+def _deaf(aim: Aim) -> Fault:
+    return Loss(aim.target, aim.victim.id, inward=1.0)
+
+
+def _mute(aim: Aim) -> Fault:
+    return Loss(aim.target, aim.victim.id, outward=1.0)
+
+
+def _loss(aim: Aim) -> Fault:
+    share = LOSS[0] + (LOSS[1] - LOSS[0]) * aim.draw
+    return Loss(aim.target, aim.victim.id, outward=share, inward=share)
+
+
+def _slow_disk(aim: Aim) -> Fault:
+    delay_s = SLOW_DISK_S[0] + (SLOW_DISK_S[1] - SLOW_DISK_S[0]) * aim.draw
+    return SlowDisk(aim.target, aim.victim.id, delay_s)
+
+
+def _transfer(aim: Aim) -> Fault:
+    others = [one.id for one in voters(aim.status) if one.id != aim.status.leader]
+    if not others:
+        raise Unavailable("nobody is there to hand the lead to")
+    return Transfer(aim.target, others[int(aim.draw * len(others)) % len(others)])
+
+
+KINDS: Mapping[str, Kind] = {
+    "kill": Kind(lambda aim: Kill(aim.victim), "kill -9 of a member's process", needs_disk=True),
+    "pause": Kind(lambda aim: Pause(aim.victim), "SIGSTOP, and later SIGCONT"),
+    "partition": Kind(
+        _partition,
+        "a member is cut off both ways, from clients too",
+        within="network",
+        needs_injection=True,
+    ),
+    "deaf": Kind(
+        _deaf, "a member hears nobody, and is heard", within="network", needs_injection=True
+    ),
+    "mute": Kind(_mute, "a member is not heard, and hears", within="network", needs_injection=True),
+    "loss": Kind(
+        _loss,
+        "a member loses 2 to 30 % of its frames, each way",
+        within="network",
+        needs_injection=True,
+        measured=False,
+    ),
+    "slow-disk": Kind(
+        _slow_disk,
+        "each sync of a member takes 10 to 300 ms longer",
+        within="disk",
+        needs_injection=True,
+        needs_disk=True,
+        measured=False,
+    ),
+    "hung-disk": Kind(
+        lambda aim: SlowDisk(aim.target, aim.victim.id),
+        "no sync of a member ends before the fault does",
+        within="disk",
+        needs_injection=True,
+        needs_disk=True,
+    ),
+    "bad-disk": Kind(
+        lambda aim: BadDisk(aim.target, aim.victim.id),
+        "a sync of a member fails, which ends its process",
+        within="disk",
+        needs_injection=True,
+        needs_disk=True,
+    ),
+    "transfer": Kind(
+        _transfer, "the lead goes to another member", needs_peers=True, hits_leader=True
+    ),
+    "churn": Kind(
+        lambda aim: Churn(aim.target, aim.victim.id),
+        "a member is added, and one that was there removed",
+        alone=True,
+        measured=False,
+    ),
+    "blackout": Kind(
+        lambda aim: Blackout(voters(aim.status)),
+        "kill -9 of all members at once",
+        needs_disk=True,
+        alone=True,
+        hits_leader=True,
+    ),
+    "stop": Kind(
+        lambda aim: FullStop(aim.target),
+        "an orderly stop of the whole cluster, and a start from its disks",
+        needs_disk=True,
+        alone=True,
+        hits_leader=True,
+        measured=False,
+    ),
+}
+ALONE = frozenset(name for name, kind in KINDS.items() if kind.alone)
+
+
+def obstacle(name: str, settings: ClusterSettings) -> str:
+    """Why a cluster of these settings cannot have this fault; empty where it can.
+
+    >>> obstacle("kill", ClusterSettings(storage="memory"))
+    'members in memory forget all when their process ends'
+    >>> obstacle("pause", ClusterSettings(storage="memory"))
+    ''
+    """
+    kind = KINDS[name]
+    if kind.needs_injection and not settings.fault_injection:
+        return "the cluster was started without fault injection"
+    if kind.needs_disk and settings.storage != "disk":
+        return "members in memory forget all when their process ends"
+    if kind.needs_peers and settings.replicas < 2:
+        return "there is one replica only"
+    return ""
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise BadArgument for a kind of fault that there is not."""
+    for name in names:
+        if name not in KINDS:
+            raise BadArgument(f"no fault is called {name!r}; there are {', '.join(KINDS)}")
+
+
+def chosen(names: Sequence[str], settings: ClusterSettings) -> tuple[str, ...]:
+    """The kinds of that name, or without names all that the cluster can have.
+
+    Raises BadArgument for a name that there is not, and for a fault that it cannot have.
+    """
+    if not names:
+        return tuple(name for name in KINDS if not obstacle(name, settings))
+    check_names(names)
+    for name in names:
+        reason = obstacle(name, settings)
+        if reason:
+            raise BadArgument(f"fault {name!r}: {reason}")
+    return tuple(dict.fromkeys(names))
+
+
+def fault(
+    planned: Planned, target: Target, status: ClusterStatus, taken: Mapping[int, Sequence[str]]
+) -> tuple[Fault, int]:
+    """A planned fault for the cluster as it is, not yet injected; and the replica it aims at.
+
+    Args:
+        planned: what is to happen.
+        target: the cluster.
+        status: how it stands.
+        taken: the kinds of faults that replicas have already in this round.
+
+    Raises Unavailable where nobody serves, ClusterError where the fault cannot reach its victim.
+    """
+    kind = KINDS[planned.kind]
+    fit = [one for one in voters(status) if not _clash(kind, taken.get(one.id, ()))]
+    if not fit:
+        raise Unavailable(f"no voter of cluster {status.name!r} serves that is still to be had")
+    others = [one for one in fit if one.id != status.leader] or fit
+    at_leader = planned.at_leader or kind.hits_leader
+    victim = fit[0] if at_leader else others[int(planned.draw * len(others)) % len(others)]
+    return kind.make(Aim(target, status, victim, planned.draw)), victim.id
+
+
+def _clash(kind: Kind, others: Sequence[str]) -> bool:
+    """Whether a member that has the others could not tell this one from them, or lift it apart."""
+    return bool(kind.within) and any(KINDS[name].within == kind.within for name in others)

@@ -1,0 +1,59 @@
+"""What an operator does to a cluster under load: hands over the lead, adds and removes members."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from raycons.chaos.target import Target
+from raycons.errors import NoSuchMember, RayconsError
+
+TRANSFER_S = 10.0
+CHANGE_S = 60.0
+PAUSE_S = 0.5
+
+
+class Transfer:
+    """Leadership goes to another member."""
+
+    def __init__(self, target: Target, to: int) -> None:
+        self._target = target
+        self._to = to
+
+    async def inject(self) -> None:
+        """Hand it over; raises Unavailable where `to` does not catch up in time."""
+        await self._target.cluster.transfer_leader(self._to, timeout=TRANSFER_S)
+
+    async def lift(self) -> None:
+        """Nothing to undo: one leader is as good as another."""
+
+
+class Churn:
+    """A new member joins, and then one that was there is removed, the leader perhaps."""
+
+    def __init__(self, target: Target, leaving: int) -> None:
+        self._target = target
+        self._leaving = leaving
+
+    async def inject(self) -> None:
+        """Add a member; returns once it votes."""
+        await self._target.cluster.add_member(timeout=CHANGE_S)
+
+    async def lift(self) -> None:
+        """Remove the one that is to leave, as soon as that can be done.
+
+        Nobody is removed where nobody came: the cluster keeps its size. Raises TimeoutError where
+        it cannot be done.
+        """
+        async with asyncio.timeout(CHANGE_S):
+            while True:
+                try:
+                    return await self._remove()
+                except RayconsError:
+                    await asyncio.sleep(PAUSE_S)
+
+    async def _remove(self) -> None:
+        cluster = self._target.cluster
+        if len(await cluster.members()) > self._target.charter.settings.replicas:
+            with contextlib.suppress(NoSuchMember):
+                await cluster.remove_member(self._leaving, timeout=CHANGE_S)

@@ -1,0 +1,177 @@
+"""`raycons chaos`: faults on a real cluster under load, and the proofs afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Group, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from raycons.bench.options import STORAGES, TRANSPORTS
+from raycons.cli.output import Format, emit, format_option, stderr
+from raycons.cli.proofs import proof_table
+from raycons.cli.session import prepare
+from raycons.errors import BadArgument
+
+if TYPE_CHECKING:
+    from raycons.aio import AsyncCluster
+    from raycons.chaos.report import ChaosReport
+    from raycons.chaos.run import Plan
+
+SVG = ".svg"
+
+
+@click.command()
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How long faults come; the last round is ended.",
+)
+@click.option(
+    "--faults",
+    "kinds",
+    metavar="KIND,...",
+    help="Only these (docs/verification.md); by default all that the cluster can have.",
+)
+@click.option("--seed", default=0, show_default=True, help="Another seed, other rounds.")
+@click.option("--name", help="Use this running cluster instead of a throw-away one.")
+@click.option("--replicas", default=3, show_default=True)
+@click.option("--storage", type=click.Choice(STORAGES), default="disk", show_default=True)
+@click.option("--transport", type=click.Choice(TRANSPORTS), default="tcp", show_default=True)
+@click.option(
+    "--ray-failures",
+    "failing",
+    type=click.IntRange(0, 30),
+    default=0,
+    show_default=True,
+    help="Percent of Ray's actor calls that fail, each of three ways; not with --name.",
+)
+@click.option(
+    "--picture", type=click.Path(path_type=Path), help="Draw the run into this file, .svg."
+)
+@format_option
+def chaos(
+    minutes: float,
+    kinds: str | None,
+    seed: int,
+    name: str | None,
+    replicas: int,
+    storage: Any,
+    transport: Any,
+    failing: int,
+    picture: Path | None,
+    form: Format,
+) -> int:
+    """Put faults on a cluster under load, and prove that nothing was lost and all is explained.
+
+    Without --name in a Ray and a cluster of its own, which are removed; with RAY_ADDRESS set, as in
+    a Ray job, only the cluster is its own. A named cluster is left healed; its members are killed
+    and stopped only where they run on this machine, and it is cut off only if it was started with
+    --fault-injection. Exit code 1 if a proof fails.
+    """
+    if picture is not None and picture.suffix.lower() != SVG:
+        raise BadArgument(f"{picture.name}: the name of the picture ends in {SVG}")
+    chosen_ray = name is not None or "RAY_ADDRESS" in os.environ
+    if chosen_ray and failing:
+        raise BadArgument("--ray-failures: only a Ray that is started for the run can be told to")
+    prepare()
+    import uvloop
+
+    from raycons.bench.arena import Shape, private_ray
+    from raycons.chaos.kinds import check_names
+    from raycons.chaos.rays import failing_calls
+    from raycons.chaos.run import Plan
+
+    plan = Plan(minutes * 60, tuple(kinds.split(",")) if kinds else (), seed, failing)
+    check_names(plan.kinds)
+    os.environ.update(failing_calls(failing))
+    shape = Shape(replicas, storage, transport, fault_injection=True)
+    with contextlib.nullcontext() if chosen_ray else private_ray(), _progress(plan) as progress:
+        report = uvloop.run(_run(name, shape, plan, progress))
+    if picture is not None:
+        from raycons.chaos.picture import svg
+
+        picture.write_text(svg(report))
+    emit(report, form, lambda: _table(report))
+    return 0 if report.verdict else 1
+
+
+async def _run(
+    name: str | None, shape: Any, plan: Plan, progress: Callable[[float, str], None]
+) -> ChaosReport:
+    from raycons.bench.arena import running_cluster, throwaway_cluster
+    from raycons.bench.scratch import scratch_directory, scratch_root
+    from raycons.chaos.run import unleash
+
+    def arena() -> contextlib.AbstractAsyncContextManager[AsyncCluster]:
+        return throwaway_cluster(shape, "chaos") if name is None else running_cluster(name)
+
+    with scratch_directory("history") as scratch:
+        async with arena() as cluster:
+            return await unleash(
+                cluster, plan, scratch=scratch, keep_in=scratch_root(), progress=progress
+            )
+
+
+@contextlib.contextmanager
+def _progress(plan: Plan) -> Iterator[Callable[[float, str], None]]:
+    columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=stderr, transient=True) as bar:
+        task = bar.add_task("starting", total=plan.seconds)
+
+        def told(past: float, what: str) -> None:
+            bar.update(task, description=what, completed=past)
+            if not stderr.is_terminal:
+                stderr.print(f"{past:6.1f} s  {what}")
+
+        yield told
+
+
+def _table(report: ChaosReport) -> RenderableType:
+    measured = Table(
+        title=f"{report.replicas} members on {report.storage} over {report.transport}, "
+        f"{report.rounds} rounds of faults in {report.seconds:.0f} s, seed {report.seed}",
+        title_justify="left",
+        show_header=False,
+    )
+    measured.add_column(style="cyan")
+    measured.add_column(justify="right")
+    measured.add_row("seconds with an acknowledged write", f"{report.available:.1%}")
+    measured.add_row("longest time without one", f"{report.longest_silence_ms:,.0f} ms")
+    measured.add_row(
+        "writes",
+        f"{report.acknowledged:,} acknowledged, {report.unknown:,} unknown, "
+        f"{report.refused:,} refused",
+    )
+    verdict = (
+        Text("Verdict: nothing lost, nothing twice, all replicas equal, linearizable", "bold green")
+        if report.verdict
+        else Text("Verdict: a proof fails", "bold red")
+    )
+    return Group(measured, _faults(report), proof_table(report.proofs), verdict)
+
+
+def _faults(report: ChaosReport) -> Table:
+    table = Table(title="Faults", title_justify="left")
+    for column in ("kind", "times", "failovers", "p50 ms", "max ms", "longest silence ms"):
+        table.add_column(column, justify="left" if column == "kind" else "right")
+    for one in report.faults:
+        table.add_row(
+            one.kind,
+            str(one.count),
+            str(one.failovers),
+            *(
+                "-" if figure is None else f"{figure:,.0f}"
+                for figure in (one.failover_p50_ms, one.failover_max_ms, one.silence_max_ms)
+            ),
+        )
+    return table
