@@ -165,13 +165,18 @@ class Image:
         self._staged = chunk.snapshot, chunk.sequence + 1
 
     def installed(self) -> None:
-        """A snapshot became the state: the disk holds its records, and no others."""
+        """A snapshot became the state: the disk holds its records, no others, and no log."""
         prefix = state_prefix(self._group, self._header().generation)
         held = add_up(
             (table, key[PREFIX_BYTES:], value)
             for table, space in enumerate(SPACES)
             for key, value in self._store.scan(space, prefix, after(prefix))
         )
+        log = self._store.scan(Space.LOG, self._keys.log, self._keys.log_end)
+        if next(log, None) is not None:
+            raise Violation(
+                "image", f"replica {self._id} installed a snapshot, and kept entries of its old log"
+            )
         wanted = self._to_install.popleft()
         if held != wanted:
             raise Violation(

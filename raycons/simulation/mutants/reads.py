@@ -43,7 +43,7 @@ def read_quorum_one_short(patch: Patch) -> None:
     )
 
 
-@mutant("dissertation, section 6.4, step 4", worlds.duplicating)
+@mutant("dissertation, section 6.4, step 4", worlds.lagging_states)
 def read_before_it_is_applied(patch: Patch) -> None:
     """A confirmed read does not wait until the state has caught up."""
     patch.edit(Engine._serve_reads, "self._state.applied[0]", "2**62")

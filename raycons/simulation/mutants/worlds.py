@@ -214,6 +214,19 @@ def duplicating(drawn: Scenario) -> Scenario:
     )
 
 
+def lagging_states(drawn: Scenario) -> Scenario:
+    """States that lag behind what is committed, while clients read what they have just written."""
+    return replace(
+        duplicating(drawn),
+        clients=3,
+        concurrency=4,
+        keys=1,
+        think_s=0.02,
+        stale_share=0.0,
+        bends={"late-apply": 0.8},
+    )
+
+
 def shunned_leaders(drawn: Scenario) -> Scenario:
     """Clients that must read through followers, whose questions and answers are repeated."""
     return replace(
