@@ -4,6 +4,8 @@
                              leader's term, and never less than before
     commit-is-verified       a follower commits only as far as its log agrees with the message
     own-disk                 a replica counts of its own log only what its disk holds
+    vote-once                a replica knows its vote until its term ends
+    terms-are-told           a leader of an earlier term gets an answer, and learns that it is over
     election-timer           only a granted vote puts off an election (Raft paper, section 5.2)
     lease-exclusivity        at the moment of an election no earlier leader holds a lease
     read-index               a read is served at or after all that was committed when it began
@@ -56,6 +58,7 @@ class Beliefs:
 
     def __init__(self) -> None:
         self._lives: dict[ReplicaId, Life] = {}
+        self._votes: dict[ReplicaId, tuple[Term, ReplicaId]] = {}  # of living ones, and their terms
         self._acknowledged: dict[tuple[ReplicaId, Term], Index] = {}
         self._matches: dict[tuple[ReplicaId, ReplicaId], tuple[Term, Index]] = {}
 
@@ -68,6 +71,7 @@ class Beliefs:
     def stopped(self, id: ReplicaId) -> None:
         """A process is gone, and with it all that it believed."""
         self._lives.pop(id, None)
+        self._votes.pop(id, None)
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -117,6 +121,7 @@ class Beliefs:
     def _check_append(
         self, replica: RaftReplica, sender: ReplicaId, message: Append, before: Before
     ) -> None:
+        self._check_told(replica, sender, message)
         verified = min(message.commit, message.previous[0] + len(message.entries))
         if replica.commit > max(before[1], verified):
             raise Violation(
@@ -128,6 +133,7 @@ class Beliefs:
     def _check_heartbeat(
         self, replica: RaftReplica, sender: ReplicaId, message: Heartbeat, before: Before
     ) -> None:
+        self._check_told(replica, sender, message)
         index, term = message.commit
         if replica.commit > before[1] and (
             replica.commit > index or replica.log.term(index) not in (None, term)
@@ -136,6 +142,14 @@ class Beliefs:
                 "commit-is-verified",
                 f"replica {replica.id} commits {replica.commit} by a heartbeat that names "
                 f"{index} of term {term}",
+            )
+
+    def _check_told(self, replica: RaftReplica, sender: ReplicaId, message: Any) -> None:
+        if message.term < replica.term and not (replica.pending or replica.retired):
+            raise Violation(
+                "terms-are-told",
+                f"replica {replica.id} of term {replica.term} hears leader {sender} of term "
+                f"{message.term}, and has no answer",
             )
 
     def _check_timer(
@@ -163,8 +177,16 @@ class Beliefs:
             elif kind is RoleChanged and effect.role == "leader":  # type: ignore[union-attr]
                 self._elected(replica, effect.term)  # type: ignore[union-attr]
 
-    def check_own_disk(self, replica: RaftReplica, mirror: Mirror) -> None:
-        """Also after the replica was told of a sync, which may give out nothing."""
+    def check_itself(self, replica: RaftReplica, mirror: Mirror) -> None:
+        """What a replica takes itself for, when it gave something out or was told of a sync."""
+        term, vote = self._votes.get(replica.id, (0, 0))
+        if replica.term == term and vote not in (0, replica.vote):
+            raise Violation(
+                "vote-once",
+                f"replica {replica.id} voted for {vote} in term {term}, and now takes its vote "
+                f"for {replica.vote or 'free'}",
+            )
+        self._votes[replica.id] = replica.term, replica.vote
         if replica.durable_index > mirror.durable_last:
             raise Violation(
                 "own-disk",

@@ -326,7 +326,7 @@ class VirtualMember:
     def _tell_durable(self, number: int, now: float) -> None:
         assert self.engine is not None
         self.engine.durable(number, now)
-        self._beliefs.check_own_disk(self.engine.replica, self._mirror)
+        self._beliefs.check_itself(self.engine.replica, self._mirror)
 
     def _end_turn(self) -> None:
         engine = self.engine
@@ -342,7 +342,7 @@ class VirtualMember:
         assert self.engine is not None
         if effects:
             self._invariants.drained(self.engine.replica, effects, now)
-            self._beliefs.check_own_disk(self.engine.replica, self._mirror)
+            self._beliefs.check_itself(self.engine.replica, self._mirror)
             rare = [effect for effect in effects if type(effect) not in FREQUENT]
             if rare:
                 self._beliefs.drained(self.engine.replica, rare)
