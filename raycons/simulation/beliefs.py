@@ -25,6 +25,7 @@ from raycons.consensus.contract import (
     ReadFailed,
     ReadReady,
     RoleChanged,
+    Send,
     Term,
 )
 from raycons.consensus.quorum import Index, ReplicaId
@@ -35,6 +36,7 @@ from raycons.consensus.raft.messages import (
     PreVote,
     RequestVote,
     SnapshotReply,
+    VoteReply,
 )
 from raycons.consensus.raft.replica import RaftReplica
 from raycons.simulation.mirror import Mirror
@@ -155,12 +157,16 @@ class Beliefs:
     def _check_timer(
         self, replica: RaftReplica, sender: ReplicaId, message: Any, before: Before
     ) -> None:
-        voted = (
-            type(message) is RequestVote and replica.vote == sender and replica.term == message.term
-        )
         role, _, deadline = before
         deposed = role == "leader" and replica.role != "leader"
-        if replica.election_deadline > deadline and not (voted or deposed):
+        if replica.election_deadline <= deadline or deposed:
+            return
+        # What it is about to say; looked at as a debugger would.
+        said = [effect for effect in replica._effects if type(effect) is Send]
+        if not any(
+            answer.to == sender and type(answer.message) is VoteReply and answer.message.granted
+            for answer in said
+        ):
             raise Violation(
                 "election-timer",
                 f"replica {replica.id} refused {sender} its vote, and put its own election off",

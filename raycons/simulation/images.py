@@ -13,16 +13,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import Any
 from zlib import crc32
 
 import msgspec
 
-from raycons.consensus.contract import Effect, InstallSnapshot, StageChunk
-from raycons.consensus.quorum import Index, ReplicaId
+from raycons.consensus.contract import Effect, Entry, InstallSnapshot, StageChunk
+from raycons.consensus.quorum import ReplicaId
 from raycons.consensus.raft.messages import SnapshotChunk
+from raycons.member.engine import Engine
 from raycons.member.layout import Keys, LogBase, StateHeader
 from raycons.member.regions import PREFIX_BYTES, SPACES, state_prefix
-from raycons.member.state import WriteBehindState
 from raycons.simulation.world import Violation
 from raycons.store.contract import Batch, Space, Store, after
 
@@ -118,21 +119,22 @@ class Image:
 
     # --- entries ----------------------------------------------------------------------------------
 
-    def started(self, state: WriteBehindState) -> None:
-        """The process came up; it is told of every entry that `state` takes up."""
+    def started(self, engine: Engine) -> None:
+        """The process came up; its parts are looked at as a debugger would."""
         self._staged = 0, 0
         self._to_install.clear()
-        end_entry = state.end_entry
+        state, applier = engine._ledger.state, engine._applier
+        apply_entry = applier._apply_entry
 
-        def check_and_end(index: Index, term: int) -> None:
-            if index != state.applied[0] + 1:
+        def check_and_apply(entry: Entry, *more: Any) -> None:
+            if entry.index != state.applied[0] + 1:
                 raise Violation(
                     "applied-in-order",
-                    f"replica {self._id} applies entry {index} to a state of {state.applied[0]}",
+                    f"replica {self._id} applies {entry.id} to a state of {state.applied[0]}",
                 )
-            end_entry(index, term)
+            apply_entry(entry, *more)
 
-        setattr(state, "end_entry", check_and_end)  # noqa: B010  mypy forbids the plain assignment
+        setattr(applier, "_apply_entry", check_and_apply)  # noqa: B010  mypy forbids the plain one
 
     # --- snapshots --------------------------------------------------------------------------------
 

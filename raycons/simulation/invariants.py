@@ -411,9 +411,8 @@ class Invariants:
                     f"replica {replica.id} applies {entry.id} after {self.committed_index}",
                 )
             if mirror.term(entry.index) != entry.term:
-                raise Violation(
-                    "log-matching", f"replica {replica.id} applies {entry.id}, not in its log"
-                )
+                told = f"replica {replica.id} applies {entry.id}, not in its log"
+                raise Violation("log-matching", told)
 
     def _check_monotony(self, replica: RaftReplica) -> None:
         if replica.term < self._terms[replica.id]:
@@ -422,9 +421,8 @@ class Invariants:
                 f"replica {replica.id} falls from term {self._terms[replica.id]} to {replica.term}",
             )
         if replica.term not in self._campaigned:
-            raise Violation(
-                "campaigns", f"replica {replica.id} enters term {replica.term} without a candidate"
-            )
+            told = f"replica {replica.id} enters term {replica.term} without a candidate"
+            raise Violation("campaigns", told)
         if replica.commit < self._commit[replica.id]:
             raise Violation(
                 "monotony",

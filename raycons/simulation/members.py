@@ -116,7 +116,7 @@ class VirtualMember:
             now=self.now,
         )
         self._provocations.bend(self.engine)
-        self._image.started(self.engine._ledger.state)  # looked at as a debugger would
+        self._image.started(self.engine)
         replica = self.engine.replica
         # The invariants see each effect as it leaves the shipped replica, before it is carried out.
         drain = partial(self._drain, replica.drain)
