@@ -96,9 +96,12 @@ class Image:
 
     def written(self, batch: Batch) -> None:
         """The store took a batch."""
+        # Headers and log bases come last in what is written of them, or before a hard state.
         keys = self._keys
-        for _, space, key, _ in batch.operations:
-            if space is Space.META and (key == keys.log_base or key == keys.state):
+        for _, space, key, _ in reversed(batch.operations):
+            if space is not Space.META:
+                return
+            if key == keys.state or key == keys.log_base:
                 self._check()
                 return
 
