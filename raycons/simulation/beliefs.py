@@ -77,22 +77,15 @@ class Beliefs:
 
     # --- messages ---------------------------------------------------------------------------------
 
-    def sent(self, id: ReplicaId, message: Any) -> None:
+    def acknowledged(self, id: ReplicaId, message: Appended) -> None:
         """A replica's word leaves."""
-        if type(message) is Appended:
-            word = (id, message.term)
-            self._acknowledged[word] = max(self._acknowledged.get(word, 0), message.matched)
-
-    def before(self, replica: RaftReplica, message: Any) -> Before | None:
-        """To be taken before `message` is given to `replica`, for `received`; None: no need."""
-        if type(message) not in _CHECKS:
-            return None
-        return replica.role, replica.commit, replica.election_deadline
+        word = (id, message.term)
+        self._acknowledged[word] = max(self._acknowledged.get(word, 0), message.matched)
 
     def received(
         self, replica: RaftReplica, sender: ReplicaId, message: Any, before: Before
     ) -> None:
-        """A replica was given a message: it may have concluded so much, and no more."""
+        """A replica was given a message of a `CHECKED` type: it may conclude so much, no more."""
         _CHECKS[type(message)](self, replica, sender, message, before)
 
     def _check_answer(
@@ -235,3 +228,4 @@ _CHECKS: dict[type, Callable[[Beliefs, RaftReplica, ReplicaId, Any, Before], Non
     PreVote: Beliefs._check_timer,
     RequestVote: Beliefs._check_timer,
 }
+CHECKED = frozenset(_CHECKS)  # the types of messages that `received` is to be told of

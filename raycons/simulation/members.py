@@ -14,11 +14,12 @@ from typing import Any
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.contract import Apply, Effect, Persist, ReadContext, Send
 from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.raft.messages import SnapshotChunk
+from raycons.consensus.raft.messages import Appended, SnapshotChunk
 from raycons.errors import StoreCorrupt, StoreError
 from raycons.machines.contract import Machine, State
 from raycons.member.engine import Engine, bootstrap
 from raycons.member.protocol import Manage
+from raycons.simulation.beliefs import CHECKED
 from raycons.simulation.clock import Clock
 from raycons.simulation.disk import Disk
 from raycons.simulation.images import Image
@@ -291,10 +292,12 @@ class VirtualMember:
     def _receive(self, sender: ReplicaId, message: Any, now: float) -> None:
         assert self.engine is not None
         replica = self.engine.replica
-        before = self._beliefs.before(replica, message)
+        if type(message) not in CHECKED:
+            self.engine.receive(sender, message, now)
+            return
+        before = (replica.role, replica.commit, replica.election_deadline)
         self.engine.receive(sender, message, now)
-        if before is not None:
-            self._beliefs.received(replica, sender, message, before)
+        self._beliefs.received(replica, sender, message, before)
 
     def _serve(self, client: ClientId, message: Any, now: float) -> None:
         assert self.engine is not None
@@ -363,10 +366,12 @@ class VirtualMember:
     def send(self, to: ReplicaId, message: Any) -> None:
         """See Ports."""
         self._invariants.sent(self.id, to, message)
-        self._beliefs.sent(self.id, message)
-        if type(message) is SnapshotChunk:
+        kind = type(message)
+        if kind is Appended:
+            self._beliefs.acknowledged(self.id, message)
+        elif kind is SnapshotChunk:
             self._invariants.pieces.sent(message)
-        self.sent[type(message)] += 1
+        self.sent[kind] += 1
         self._network.send(self.id, to, message)
 
     def respond(self, client: ClientId, message: Any) -> None:
