@@ -43,6 +43,11 @@ class SnapshotStream:
         self._last: Piece | None = None
         self.size_bytes = 0  # of the pieces so far, each counted once
 
+    @property
+    def sequence(self) -> int:
+        """The last piece that was sent, or 0 where none was."""
+        return 0 if self._last is None else self._last.sequence
+
     def piece(self, sequence: int) -> Piece | None:
         """Piece `sequence`: the next one, or the last one again; None for any other."""
         if self._last is not None and sequence == self._last.sequence:
@@ -115,7 +120,10 @@ class Streams:
         stream = self._open.get(asked.to)
         if stream is not None and asked.snapshot:
             if asked.snapshot != stream.id:
-                return  # an answer about a stream of the past
+                # An answer about a stream of the past made the replica ask for that one, and it
+                # knows no other name. Ours goes on by its last piece: the answer to that names it.
+                self._send(asked.to, stream, stream.sequence)
+                return
             if self._send(asked.to, stream, asked.sequence):
                 return
         self._drop(asked.to)

@@ -16,7 +16,7 @@ from random import Random
 
 from raycons.errors import StoreCorrupt, StoreError, StoreFull
 from raycons.simulation.world import World
-from raycons.store.contract import DELETE_RANGE, Batch, Space, View
+from raycons.store.contract import DELETE_RANGE, Batch, Space, Store, View
 from raycons.store.memory import MemoryStore
 
 Undo = Batch
@@ -47,6 +47,7 @@ class Disk:
         self.full = False  # no write or sync succeeds while this holds
         self.lateness_s: Callable[[], float] = _punctual  # added to each sync
         self.failed: Callable[[StoreError], None] = _ignore  # told of a sync that failed
+        self.written: Callable[[Batch], None] = _unwatched  # told of each batch that was taken
         self._writes_left = -1  # until an I/O error; -1: none is due
         self._sync_fails = False
         self._rotten: set[tuple[Space, bytes]] = set()  # membership only, never iterated
@@ -80,6 +81,7 @@ class Disk:
         self._undo.append(self._reversal(batch))
         self._content.write(batch)
         self.batches_written += 1
+        self.written(batch)
 
     def sync(self) -> None:
         """Make everything durable at once; only for what happens before the simulation runs."""
@@ -156,6 +158,11 @@ class Disk:
         self.batches_written -= lost
         self.batches_durable = self.batches_written
         return lost
+
+    @property
+    def content(self) -> Store:
+        """What a reader would find if nothing had decayed."""
+        return self._content
 
     # --- failures ---------------------------------------------------------------------------------
 
@@ -238,6 +245,10 @@ class VerifyingView:
 
 def _punctual() -> float:
     return 0.0
+
+
+def _unwatched(batch: Batch) -> None:
+    """Nobody looks at what is written."""
 
 
 def _ignore(error: StoreError) -> None:

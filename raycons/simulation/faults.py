@@ -63,6 +63,8 @@ class Nemesis:
             "io-error": self._io_error,
             "disk-full": self._disk_full,
             "bit-rot": self._operator.rot_disk,
+            "doze": self._doze,
+            "shun": self._shun,
         }
 
     def begin(self) -> None:
@@ -168,6 +170,22 @@ class Nemesis:
         if self._active:
             member.resume()
 
+    def _doze(self) -> None:
+        """A leader stands still, and all others restart before it wakes."""
+        for member in self._leaders()[:1]:
+            member.pause()
+            self._world.after(self._random.uniform(0.3, 1.5), self._resume, member)
+            for other in self._standing():
+                if other is not member:
+                    self._crash_and_restart(other, self._random.uniform(0.02, 0.2))
+
+    def _leaders(self) -> list[VirtualMember]:
+        return [
+            member
+            for member in self._standing()
+            if member.engine is not None and member.engine.replica.role == "leader"
+        ]
+
     def _client_crash(self) -> None:
         caller = self._random.choice(self._callers)
         if caller.running:
@@ -229,12 +247,7 @@ class Nemesis:
         Each client reaches only one of the two sides.
         """
         standing = self._standing()
-        leaders = [
-            member
-            for member in standing
-            if member.engine is not None and member.engine.replica.role == "leader"
-        ]
-        one = self._random.choice(leaders or standing).id
+        one = self._random.choice(self._leaders() or standing).id
         others = [member.id for member in standing if member.id != one]
         for other in others:
             self._network.reset(one, other)
@@ -242,6 +255,12 @@ class Nemesis:
         side = [one, *(id for id in clients if self._random.random() < 0.5)]
         links = shapes.split(side, [id for id in others + clients if id not in side])
         self._block(links, Block.CUT)
+
+    def _shun(self) -> None:
+        """No client reaches the leader, whom its followers hear: they are asked for everything."""
+        for leader in self._leaders()[:1]:
+            clients = [caller.id for caller in self._callers]
+            self._block(shapes.split([leader.id], clients), Block.CUT)
 
     def _block(self, links: list[Link], how: Block) -> None:
         self._world.tell("partition", how.value, links)

@@ -1,6 +1,7 @@
 """What must hold after every step; each check costs in proportion to what the step changed.
 
-The names are those of the Raft paper's figure 3, where they stand there:
+The names are those of the Raft paper's figure 3, where they stand there; more are in `beliefs`
+(what replicas make of each other's words) and `images` (what lies on disks):
 
     election-safety          one leader a term, elected by a quorum of durable votes
     vote-once                an identity gives one vote a term, its own or another's, and answers
@@ -43,6 +44,8 @@ from raycons.consensus.contract import (
 from raycons.consensus.quorum import Index, ReplicaId
 from raycons.consensus.raft.messages import Appended, SnapshotChunk, SnapshotReply, VoteReply
 from raycons.consensus.raft.replica import RaftReplica
+from raycons.simulation.beliefs import Beliefs
+from raycons.simulation.images import Pieces
 from raycons.simulation.mirror import Mirror, all_entries, decode_configuration, is_quorum
 from raycons.simulation.world import Violation
 
@@ -51,6 +54,8 @@ class Invariants:
     """The global view that no replica has: every log, every vote, everything committed."""
 
     def __init__(self) -> None:
+        self.beliefs = Beliefs()
+        self.pieces = Pieces()
         self._mirrors: dict[ReplicaId, Mirror] = {}
         self._known: dict[EntryId, tuple[Term, Entry]] = {}  # id -> predecessor's term, content
         self._committed: list[EntryId] = [EntryId(0, 0)]  # by index
@@ -157,8 +162,7 @@ class Invariants:
         if cuts and self._leaders.get(replica.term) == replica.id and replica.role == "leader":
             raise Violation(
                 "leader-append-only",
-                f"leader {replica.id} cuts its log from {write.truncate_from} "
-                f"in term {replica.term}",
+                f"leader {replica.id} of term {replica.term} cuts its log at {write.truncate_from}",
             )
         if cuts and write.truncate_from <= self._commit[replica.id]:
             raise Violation(
@@ -407,9 +411,8 @@ class Invariants:
                     f"replica {replica.id} applies {entry.id} after {self.committed_index}",
                 )
             if mirror.term(entry.index) != entry.term:
-                raise Violation(
-                    "log-matching", f"replica {replica.id} applies {entry.id}, not in its log"
-                )
+                told = f"replica {replica.id} applies {entry.id}, not in its log"
+                raise Violation("log-matching", told)
 
     def _check_monotony(self, replica: RaftReplica) -> None:
         if replica.term < self._terms[replica.id]:
@@ -418,9 +421,8 @@ class Invariants:
                 f"replica {replica.id} falls from term {self._terms[replica.id]} to {replica.term}",
             )
         if replica.term not in self._campaigned:
-            raise Violation(
-                "campaigns", f"replica {replica.id} enters term {replica.term} without a candidate"
-            )
+            told = f"replica {replica.id} enters term {replica.term} without a candidate"
+            raise Violation("campaigns", told)
         if replica.commit < self._commit[replica.id]:
             raise Violation(
                 "monotony",

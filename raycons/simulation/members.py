@@ -12,15 +12,17 @@ from functools import partial
 from typing import Any
 
 from raycons.consensus.configuration import Configuration
-from raycons.consensus.contract import Effect, Persist
+from raycons.consensus.contract import Apply, Effect, Persist, ReadContext, Send
 from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.raft.messages import Heartbeat
+from raycons.consensus.raft.messages import Appended, Heartbeat, SnapshotChunk
 from raycons.errors import StoreCorrupt, StoreError
 from raycons.machines.contract import Machine, State
 from raycons.member.engine import Engine, bootstrap
 from raycons.member.protocol import Manage
+from raycons.simulation.beliefs import CHECKED
 from raycons.simulation.clock import Clock
 from raycons.simulation.disk import Disk
+from raycons.simulation.images import Image
 from raycons.simulation.invariants import Invariants
 from raycons.simulation.network import EndpointId, Network
 from raycons.simulation.provocation import Provocations
@@ -29,6 +31,7 @@ from raycons.simulation.world import World
 from raycons.transport.contract import ClientId
 
 GROUP = 1
+FREQUENT = frozenset((Apply, Persist, Send))  # effects that only `Invariants` looks at
 
 Event = Callable[[float], None]  # takes the member's time
 MakeMachine = Callable[[State], Machine]
@@ -57,6 +60,7 @@ class VirtualMember:
         self._world = world
         self._network = network
         self._invariants = invariants
+        self._beliefs = invariants.beliefs
         self._scenario = scenario
         self._make_machine = make_machine
         self._counted = counted
@@ -84,6 +88,8 @@ class VirtualMember:
         bootstrap(self.disk, GROUP, self.id, self.nonce, configuration)
         self.disk.sync()
         self._mirror = self._invariants.created(self.id, configuration)
+        self._image = Image(self.id, GROUP, self.disk.content, self._invariants.pieces)
+        self.disk.written = self._image.written
         self._network.add(self)
 
     def start(self) -> None:
@@ -112,11 +118,14 @@ class VirtualMember:
             now=self.now,
         )
         self._provocations.bend(self.engine)
+        self._image.started(self.engine)
         replica = self.engine.replica
         # The invariants see each effect as it leaves the shipped replica, before it is carried out.
         drain = partial(self._drain, replica.drain)
         setattr(replica, "drain", drain)  # noqa: B010  mypy forbids the plain assignment
+        setattr(replica, "read", partial(self._read, replica.read))  # noqa: B010
         self._invariants.started(replica)
+        self._beliefs.started(replica, lambda: self.now)
         self._network.started(self.id)
 
     def crash(self) -> None:
@@ -125,6 +134,7 @@ class VirtualMember:
             return
         self.running, self.paused = False, False
         self.engine = None
+        self._beliefs.stopped(self.id)
         self._inbox.clear()
         self._clients.clear()
         self._endpoints.clear()
@@ -282,7 +292,13 @@ class VirtualMember:
 
     def _receive(self, sender: ReplicaId, message: Any, now: float) -> None:
         assert self.engine is not None
+        replica = self.engine.replica
+        if type(message) not in CHECKED:
+            self.engine.receive(sender, message, now)
+            return
+        before = (replica.role, replica.commit, replica.election_deadline)
         self.engine.receive(sender, message, now)
+        self._beliefs.received(replica, sender, message, before)
 
     def _serve(self, client: ClientId, message: Any, now: float) -> None:
         assert self.engine is not None
@@ -314,6 +330,7 @@ class VirtualMember:
     def _tell_durable(self, number: int, now: float) -> None:
         assert self.engine is not None
         self.engine.durable(number, now)
+        self._beliefs.check_itself(self.engine.replica, self._mirror)
 
     def _end_turn(self) -> None:
         engine = self.engine
@@ -329,19 +346,35 @@ class VirtualMember:
         assert self.engine is not None
         if effects:
             self._invariants.drained(self.engine.replica, effects, now)
+            self._beliefs.check_itself(self.engine.replica, self._mirror)
+            rare = [effect for effect in effects if type(effect) not in FREQUENT]
+            if rare:
+                self._beliefs.drained(self.engine.replica, rare)
+                self._image.drained(rare)
             first = effects[0]
             if type(first) is Persist and first.truncate_from:
                 self._counted("log-truncated", {})
         return effects
+
+    def _read(
+        self, original: Callable[[ReadContext, float], None], context: ReadContext, now: float
+    ) -> None:
+        self._beliefs.read_began(self.id, context, self._invariants.committed_index)
+        original(context, now)
 
     # --- what the engine asks for (Ports) ---------------------------------------------------------
 
     def send(self, to: ReplicaId, message: Any) -> None:
         """See Ports."""
         self._invariants.sent(self.id, to, message)
-        self.sent[type(message)] += 1
-        if type(message) is Heartbeat and message.pace > 1:
+        kind = type(message)
+        if kind is Appended:
+            self._beliefs.acknowledged(self.id, message)
+        elif kind is SnapshotChunk:
+            self._invariants.pieces.sent(message)
+        elif kind is Heartbeat and message.pace > 1:
             self.slow_heartbeats += 1
+        self.sent[kind] += 1
         self._network.send(self.id, to, message)
 
     def respond(self, client: ClientId, message: Any) -> None:
@@ -363,5 +396,7 @@ class VirtualMember:
 
     def event(self, name: str, fields: dict[str, Any]) -> None:
         """See Ports."""
+        if name == "snapshot-installed":
+            self._image.installed()
         self._world.tell(name, f"member {self.id}", fields)
         self._counted(name, fields)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from raycons.consensus.raft.messages import Append, SnapshotChunk
+from raycons.consensus.raft.messages import Append, SnapshotChunk, SnapshotReply
 from raycons.consensus.raft.progress import Mode
 from raycons.store.contract import Space
 
@@ -80,6 +80,19 @@ def test_a_snapshot_begins_again_though_its_first_piece_is_lost() -> None:
     world.loses = first_of_the_next
     world.run(5.0)
     assert lost
+    assert has_all(world, follower)
+
+
+def test_a_late_answer_about_an_earlier_snapshot_does_not_hold_up_the_next() -> None:
+    world, leader, follower = led(log_limit_bytes=20_000, snapshot_chunk_bytes=2000)
+    store = behind_the_log(world, leader, follower)
+    world.loses = from_piece(3)
+    world.open(follower, store)
+    world.run(0.6)
+    term = world.nodes[leader].engine.replica.term
+    world.deliver(follower, leader, SnapshotReply(term, 4711, 2, False))
+    world.loses = lambda message: False
+    world.run(5.0)
     assert has_all(world, follower)
 
 

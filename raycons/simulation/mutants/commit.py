@@ -38,9 +38,7 @@ def no_op_skipped(patch: Patch) -> None:
     )
 
 
-@mutant(
-    "Raft paper, figure 2: min(leaderCommit, last new entry)", worlds.long_tails_in_small_pieces
-)
+@mutant("Raft paper, figure 2: min(leaderCommit, last new entry)", worlds.repeating_small_pieces)
 def commit_beyond_what_was_verified(patch: Patch) -> None:
     """A follower commits its own tail, which the leader's message did not reach."""
     patch.edit(

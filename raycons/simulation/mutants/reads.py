@@ -21,7 +21,7 @@ def read_index_before_the_no_op(patch: Patch) -> None:
     patch.edit(Reads.begin_read_round, " or self.commit < self.term_start", "")
 
 
-@mutant("etcd 20418: ReadIndex reused in a retry", worlds.duplicating)
+@mutant("etcd 20418: ReadIndex reused in a retry", worlds.shunned_leaders)
 def read_context_reused(patch: Patch) -> None:
     """A late answer to an old question is taken for one to the present question."""
     patch.edit(Reads.ask_leader, "self.next_question += 1", "pass")
@@ -43,7 +43,7 @@ def read_quorum_one_short(patch: Patch) -> None:
     )
 
 
-@mutant("dissertation, section 6.4, step 4", worlds.duplicating)
+@mutant("dissertation, section 6.4, step 4", worlds.lagging_states)
 def read_before_it_is_applied(patch: Patch) -> None:
     """A confirmed read does not wait until the state has caught up."""
     patch.edit(Service.serve_reads, "self._state.applied[0]", "2**62")

@@ -37,7 +37,7 @@ def logs_never_compared(patch: Patch) -> None:
     )
 
 
-@mutant("Raft paper, section 5.1", worlds.long_tails)
+@mutant("Raft paper, section 5.1", worlds.reelected)
 def acknowledgements_of_another_term_counted(patch: Patch) -> None:
     """What a follower held for an earlier leader counts for the present one."""
     patch.edit(

@@ -33,7 +33,7 @@ def configuration_left_out_of_the_snapshot(patch: Patch) -> None:
     )
 
 
-@mutant("what was committed before is applied after", worlds.small_logs_on_slow_disks)
+@mutant("what was committed before is applied after", worlds.snapshots_without_end)
 def snapshot_installed_over_queued_entries(patch: Patch) -> None:
     """Entries that wait to be applied are applied on top of a newer state."""
     patch.edit(Applier.snapshot_installed, "self._committed.clear()", "pass")
@@ -49,7 +49,7 @@ def piece_out_of_turn_accepted(patch: Patch) -> None:
     )
 
 
-@mutant("pieces of different snapshots never mix", worlds.small_logs_in_a_storm)
+@mutant("pieces of different snapshots never mix", worlds.snapshots_without_end)
 def pieces_of_two_snapshots_mixed(patch: Patch) -> None:
     """A piece of a later state is put behind the pieces of an earlier one."""
     patch.edit(

@@ -49,10 +49,18 @@ def long_tails(drawn: Scenario) -> Scenario:
     )
 
 
-def long_tails_in_small_pieces(drawn: Scenario) -> Scenario:
-    """Long tails, and followers that catch up by an entry or two at a time."""
-    tailed = long_tails(drawn)
-    return replace(tailed, raft=replace(tailed.raft, max_append_bytes=200, max_inflight_messages=1))
+def repeating_small_pieces(drawn: Scenario) -> Scenario:
+    """Followers that are sent again, by an entry or two at a time, what they hold already."""
+    return replace(
+        drawn,
+        voters=3,
+        concurrency=4,
+        think_s=0.02,
+        sync_s=0.005,
+        weather=Weather(delay_s=0.003, jitter_s=0.003, loss=0.05, duplication=0.2, reordering=0.2),
+        raft=replace(drawn.raft, max_append_bytes=200, max_inflight_messages=8),
+        rates={"reset": 3.0, "partition": 0.5, "clog": 1.0},
+    )
 
 
 def dueling(drawn: Scenario) -> Scenario:
@@ -62,6 +70,22 @@ def dueling(drawn: Scenario) -> Scenario:
         voters=5,
         weather=Weather(delay_s=0.003, jitter_s=0.05, duplication=0.3, reordering=0.3),
         rates={"transfer": 3.0, "reset": 2.0, "crash": 0.5, "partition": 0.5, "tear": 0.5},
+    )
+
+
+def reelected(drawn: Scenario) -> Scenario:
+    """Leaders that come back to office while answers to their former selves are under way."""
+    return replace(
+        drawn,
+        voters=3,
+        learners=0,
+        weather=Weather(
+            delay_s=0.003,
+            jitter_s=0.2 * drawn.raft.election_timeout_s,
+            duplication=0.2,
+            reordering=0.3,
+        ),
+        rates={"transfer": 4.0, "clog": 1.0, "partition": 0.5},
     )
 
 
@@ -86,7 +110,7 @@ def leased_with_drift(drawn: Scenario) -> Scenario:
         torn(drawn),
         lease_s=4 * drawn.raft.election_timeout_s,
         drift=LEASE_DRIFT,
-        rates={"tear": 1.0, "clock": 0.5},
+        rates={"tear": 1.0, "clock": 0.5, "pause": 1.0},
     )
 
 
@@ -103,11 +127,11 @@ def leased_with_transfers(drawn: Scenario) -> Scenario:
 
 
 def leased_with_crashes(drawn: Scenario) -> Scenario:
-    """Long leases, torn leaders, and followers that restart meanwhile."""
+    """Long leases, and leaders that sleep while their followers restart."""
     return replace(
         torn(drawn),
         lease_s=8 * drawn.raft.election_timeout_s,
-        rates={"tear": 1.0, "crash": 2.0},
+        rates={"tear": 0.5, "crash": 0.5, "doze": 0.5},
     )
 
 
@@ -156,6 +180,20 @@ def small_logs_in_a_storm(drawn: Scenario) -> Scenario:
     )
 
 
+def snapshots_without_end(drawn: Scenario) -> Scenario:
+    """Snapshots that nobody needs, late pieces of earlier ones, and states that lag behind."""
+    return replace(
+        small_logs(drawn),
+        weather=Weather(
+            delay_s=0.001,
+            jitter_s=0.2 * drawn.raft.election_timeout_s,
+            duplication=0.3,
+            reordering=0.3,
+        ),
+        bends={"early-snapshot": 0.1, "early-compaction": 0.5, "late-apply": 0.8},
+    )
+
+
 def small_logs_on_slow_disks(drawn: Scenario) -> Scenario:
     """Snapshots that come while something waits for the disk, or for its turn."""
     return replace(
@@ -173,6 +211,31 @@ def duplicating(drawn: Scenario) -> Scenario:
         voters=max(drawn.voters, 3),
         weather=Weather(duplication=0.3, reordering=0.3, jitter_s=0.02),
         rates={"crash": 0.8, "partition": 0.6, "reset": 0.5},
+    )
+
+
+def lagging_states(drawn: Scenario) -> Scenario:
+    """States that lag behind what is committed, while clients read what they have just written."""
+    return replace(
+        duplicating(drawn),
+        clients=3,
+        concurrency=4,
+        keys=1,
+        think_s=0.02,
+        stale_share=0.0,
+        bends={"late-apply": 0.8},
+    )
+
+
+def shunned_leaders(drawn: Scenario) -> Scenario:
+    """Clients that must read through followers, whose questions and answers are repeated."""
+    return replace(
+        duplicating(drawn),
+        clients=3,
+        concurrency=4,
+        think_s=0.02,
+        stale_share=0.0,
+        rates={"shun": 1.5, "reset": 0.5, "partition": 0.3},
     )
 
 

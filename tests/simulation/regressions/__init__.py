@@ -1,0 +1,1 @@
+"""Failures of other systems, as scripts over simulated members."""
