@@ -31,10 +31,10 @@ class Loss:
             await member.lose.remote(*self._shares)
 
     async def lift(self) -> None:
-        """Lose nothing any more; a member whose process is another by now never does."""
+        """Lose nothing any more; a member that is gone never does. Any other failure is told."""
         import ray
 
-        with contextlib.suppress(ValueError, ray.exceptions.RayError):
+        with contextlib.suppress(ValueError, ray.exceptions.ActorDiedError):
             member = await self._target.member(self._replica)
             async with asyncio.timeout(CALL_S):
                 await member.lose.remote(0.0, 0.0)
