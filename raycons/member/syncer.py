@@ -94,6 +94,12 @@ class ThreadSyncer:
         self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:  # noqa: BLE001  whatever it is, the disk's state is unknown
+            self._failed(error)
+
+    def _serve(self) -> None:
         while True:
             newest = self._requests.get()
             while newest is not None and not self._requests.empty():
@@ -101,17 +107,15 @@ class ThreadSyncer:
             if newest is None:
                 return
             began = boottime()
-            try:
-                self._store.sync()
-            except BaseException as error:  # noqa: BLE001  whatever it is, the disk's state is unknown
-                self._failed(error)
-                return
+            self._store.sync()
             if len(self._durations) < MAX_SAMPLES:
                 self._durations.append(boottime() - began)
             try:
                 self._loop.call_soon_threadsafe(self._report, newest)
             except RuntimeError:  # the loop is closed: nobody is left to be told
                 return
+            if self._requests.empty():
+                self._store.settle()
 
     def _report(self, number: int) -> None:
         self._reported = number

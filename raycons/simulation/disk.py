@@ -88,6 +88,9 @@ class Disk:
         self._undo.clear()
         self.batches_durable = self.batches_written
 
+    def settle(self) -> None:
+        """See Store; nothing waits here."""
+
     def view(self) -> View:
         """See Store."""
         view = self._content.view()

@@ -24,6 +24,7 @@ class AilingStore:
         self.get = store.get
         self.scan = store.scan
         self.write = store.write
+        self.settle = store.settle
         self.view = store.view
         self.size_bytes = store.size_bytes
         self.close = store.close

@@ -83,6 +83,12 @@ class Store(Protocol):
         takes no more writes.
         """
 
+    def settle(self) -> None:
+        """Do what can wait for a moment in which nothing is to be synced; on the thread of `sync`.
+
+        A failure is that of a `sync`.
+        """
+
     def view(self) -> View:
         """A consistent view of this moment."""
 

@@ -4,7 +4,7 @@
     <root>/<cluster name>/replica-<id>/
         identity.json                       whose store this is; written when it is made
         lock                                held by the living process that serves it
-        db/                                 the RocksDB
+        db/                                 the RocksDB, and in wal/ its write-ahead log
 
 Rules of this file
 - Making a store is one act of its own, and opening never makes one: a process that is started again
@@ -41,7 +41,7 @@ from raycons.store.host import (
     sync_directory,
     write_synced,
 )
-from raycons.store.rocks import RocksStore
+from raycons.store.rocks import RocksStore, set_log_aside
 
 __all__ = [
     "Found",
@@ -61,7 +61,7 @@ __all__ = [
 
 # Of the directory and of every key and value in it. Snapshots carry these to other members, so
 # `transport.contract.PROTOCOL_VERSION` rises whenever this does.
-FORMAT = 2
+FORMAT = 3
 IDENTITY, LOCK, DATABASE = "identity.json", "lock", "db"
 # So many openings can lie between two meetings of peers, and they still tell the store from a copy.
 REMEMBERED_OPENINGS = 64
@@ -304,6 +304,7 @@ class _FormatOnly(msgspec.Struct):
 
 
 def _make_database(path: Path, nonce: int) -> None:
+    set_log_aside(path)
     store = RocksStore(path)
     batch = Batch()
     batch.put(Space.META, NONCE_KEY, nonce.to_bytes(8, "big"))

@@ -69,6 +69,9 @@ class MemoryStore:
     def sync(self) -> None:
         """Nothing: there is no disk."""
 
+    def settle(self) -> None:
+        """Nothing."""
+
     def view(self) -> MemoryView:
         """A consistent view of this moment."""
         view = MemoryView(self)

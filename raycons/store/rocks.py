@@ -1,15 +1,16 @@
-"""A store on disk, on RocksDB.
+"""A store on disk: tables by RocksDB, in front of them a write-ahead log of our own.
 
-One column family for each space, one write-ahead log for all of them, so that a batch over several
-spaces is atomic and one sync serves every group of a member.
+One column family for each space, one log for all of them (`store/wal.py`), so that a batch over
+several spaces is atomic and one sync serves every group of a member.
 
 Rules of this file
-- The write-ahead log is always on. It is replayed with `tolerate_corrupted_tail_records`: RocksDB's
-  default stops at the first bad record and opens without a word, so that after one flipped bit in
-  the middle a replica would have forgotten votes and acknowledged entries. Here a bad record is
-  refused, and only an unfinished one at the very end, which no `sync` has covered, is dropped.
-- Never a synced write: rocksdict holds Python's global lock through it. `write` only appends to the
-  log's buffer in the kernel; `flush_wal(True)` on another thread releases the lock while it waits.
+- RocksDB's own log is off: ours costs half the time for a sync, and a damage to it is refused,
+  where RocksDB by default drops what follows without a word.
+- RocksDB flushes all families at once (`atomic_flush`), and every batch writes its number into a
+  family of its own. So the tables on disk always hold a prefix of the batches, and say which one:
+  opening carries out anew what the log holds after it. This prefix may be longer than the log on
+  disk, for a flush waits for no sync; that is as if the batches had been synced.
+- Never a call of rocksdict that waits for the disk on the loop: it holds Python's global lock.
 - Iterators are asked for their status at their end: a damaged block ends them like a last key.
 - Consistent views are iterators opened at that moment; those of rocksdict's `Snapshot` see later
   writes.
@@ -20,8 +21,12 @@ Rules of this file
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from struct import Struct
 from weakref import WeakSet
 
 from rocksdict import (
@@ -36,20 +41,20 @@ from rocksdict import (
     RdictIter,
     ReadOptions,
     WriteBatch,
+    WriteOptions,
 )
 
 from raycons.errors import StoreCorrupt, StoreError
 from raycons.store import wal
-from raycons.store.contract import DELETE, PUT, Batch, Space
+from raycons.store.contract import DELETE, PUT, Batch, Operation, Space
 from raycons.store.failures import store_error
 
 MIB = 1024 * 1024
 BLOCK_CACHE_BYTES = 16 * MIB  # shared by all families; holds indexes and filters too
-# Opening after a crash replays what the buffers held: 0.2 s with these, 2 s with 64 MiB ones.
+# Opening after a crash carries out anew what the buffers held; all are flushed when one is full.
 WRITE_BUFFER_BYTES = 16 * MIB
 WRITE_BUFFERS = 4  # with two, a slow flush would stop writers, and so the event loop
-# A small, rarely flushed family must not keep the whole log alive: beyond this it is flushed too.
-WAL_LIMIT_BYTES = 32 * MIB
+REPLAYED_AT_ONCE = 100  # batches
 OPEN_FILES = 256
 
 FAMILIES = {
@@ -58,6 +63,10 @@ FAMILIES = {
     Space.CURRENT: "current",
     Space.HISTORY: "history",
 }
+# Behind which batch of the log the tables are (a `wal.Position`).
+POSITION_FAMILY, POSITION_KEY = "wal", b"position"
+POSITION = Struct(">QQQ")
+LOG_DIRECTORY = "wal"
 
 
 class RocksStore:
@@ -82,19 +91,25 @@ class RocksStore:
                     f"the store in {self.path} is gone (no file CURRENT); "
                     "this replica must be replaced by a new one"
                 )
-            wal.check_logs(self.path)
             cache = Cache(BLOCK_CACHE_BYTES)
             self._db = Rdict(
                 str(self.path),
                 options=_options(Space.META, cache, create=create_if_missing),
                 column_families={
-                    name: _options(space, cache, create=create_if_missing)
-                    for space, name in FAMILIES.items()
-                    if space is not Space.META
+                    **{
+                        name: _options(space, cache, create=create_if_missing)
+                        for space, name in FAMILIES.items()
+                        if space is not Space.META
+                    },
+                    POSITION_FAMILY: _position_options(create=create_if_missing),
                 },
             )
-            self._families = [self._db.get_column_family(FAMILIES[space]) for space in Space]
-            self._handles = [self._db.get_column_family_handle(FAMILIES[space]) for space in Space]
+            names = [*FAMILIES.values(), POSITION_FAMILY]
+            self._families = [self._db.get_column_family(name) for name in names]
+            self._handles = [self._db.get_column_family_handle(name) for name in names]
+            self._unlogged = WriteOptions()
+            self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment]  # no method
+            self._log = self._recover()
         except StoreError:
             raise
         except Exception as error:
@@ -136,17 +151,9 @@ class RocksStore:
         """Hand `batch` to the kernel, atomically and in order; on disk only after `sync`."""
         if self._failure is not None:
             raise self._again()
-        native = WriteBatch(raw_mode=True)
-        put, handles = native.put, self._handles
-        for action, space, key, value in batch.operations:
-            if action == PUT:
-                put(key, value, handles[space])
-            elif action == DELETE:
-                native.delete(key, handles[space])
-            elif key < value:
-                native.delete_range(key, value, handles[space])
         try:
-            self._db.write(native)
+            self._log.append(batch.operations)
+            self._apply(batch.operations, self._log.position)
         except Exception as error:
             raise self._fail(error) from error
 
@@ -155,7 +162,7 @@ class RocksStore:
         if self._failure is not None:
             raise self._again()
         try:
-            self._db.flush_wal(True)
+            self._log.sync()
             troubles = sum(
                 family.property_int_value("rocksdb.background-errors") or 0
                 for family in self._families
@@ -166,6 +173,14 @@ class RocksStore:
             # The log is safe, but tables cannot be written: soon writers, and the event loop with
             # them, would be stopped until RocksDB recovers. Better to end while we can say why.
             raise self._fail(OSError(_space_left(self.path)))
+
+    def settle(self) -> None:
+        """Let the log's end show that it is whole, while there is nothing to sync."""
+        if self._failure is None:
+            try:
+                self._log.settle()
+            except Exception as error:
+                raise self._fail(error) from error
 
     def view(self) -> RocksView:
         """A consistent view of this moment."""
@@ -187,12 +202,59 @@ class RocksStore:
         """Write the buffers out and let go of the directory; drop scans under way before."""
         if self._failure is None:
             self._failure = StoreError(f"the store in {self.path} was closed; open it again")
+        # Flushes all families at once; closing them would do it one after the other.
+        _quietly(partial(self._db.cancel_all_background, True))
         for view in list(self._views):
             view.close()
+        self._log.close()
         self._handles.clear()
         while self._families:
-            _quietly_close(self._families.pop())
-        _quietly_close(self._db)
+            _quietly(self._families.pop().close)
+        _quietly(self._db.close)
+
+    def _recover(self) -> wal.WriteAheadLog:
+        """Bring the tables up to the end of the log on disk, and begin a new one."""
+        directory = self.path / LOG_DIRECTORY
+        raw = self._families[-1].get(POSITION_KEY)
+        position = wal.Position(0, 0, 0) if raw is None else wal.Position(*POSITION.unpack(raw))
+        if raw is not None:
+            records = wal.read(directory, position)
+            for first in range(0, len(records), REPLAYED_AT_ONCE):
+                some = records[first : first + REPLAYED_AT_ONCE]
+                position = position._replace(sequence=some[-1].sequence)
+                self._apply(chain.from_iterable(each.operations() for each in some), position)
+            # One family after the other; after a crash in between, the log is carried out again.
+            for family in self._families if records else ():
+                family.flush()
+        position = position._replace(salt=secrets.randbits(64))
+        self._apply((), position)
+        self._families[-1].flush()  # from now on the records of earlier openings are void
+        return wal.WriteAheadLog(directory, position, self._buffered)
+
+    def _apply(self, operations: Iterable[Operation], position: wal.Position) -> None:
+        """Change the tables, in memory for now, to what they are at `position`."""
+        native = WriteBatch(raw_mode=True)
+        put, handles = native.put, self._handles
+        for action, space, key, value in operations:
+            if action == PUT:
+                put(key, value, handles[space])
+            elif action == DELETE:
+                native.delete(key, handles[space])
+            elif key < value:
+                native.delete_range(key, value, handles[space])
+        put(POSITION_KEY, POSITION.pack(*position), handles[-1])
+        self._db.write(native, self._unlogged)
+
+    def _buffered(self) -> int:
+        """How many of the newest batches are in no table on disk yet.
+
+        Each has left one entry in the position's family, and RocksDB counts those in its buffers.
+        """
+        positions = self._families[-1]
+        return sum(
+            positions.property_int_value(f"rocksdb.num-entries-{buffers}") or 0
+            for buffers in ("active-mem-table", "imm-mem-tables")
+        )
 
     def _forward(self, cursor: RdictIter, _kept: ReadOptions) -> Iterator[tuple[bytes, bytes]]:
         valid, key, value, advance = cursor.valid, cursor.key, cursor.value, cursor.next
@@ -229,6 +291,11 @@ class RocksStore:
         return type(failure)(*failure.args)
 
 
+def set_log_aside(path: Path) -> None:
+    """Make room for the log of a store that is about to be made in `path`. Raises OSError."""
+    wal.set_aside(path / LOG_DIRECTORY)
+
+
 class RocksView:
     """One iterator for each space, opened together on the loop's thread, placed when asked."""
 
@@ -236,7 +303,7 @@ class RocksView:
         self._store: RocksStore | None = store
         once = ReadOptions()  # a view is read once, from end to end: it must not empty the cache
         once.fill_cache(False)  # type: ignore[call-arg]  # the stub lacks the argument
-        self._cursors: list[RdictIter] = [family.iter(once) for family in store._families]
+        self._cursors: list[RdictIter] = [store._families[space].iter(once) for space in Space]
         self._readers: list[object] = [None for _ in Space]
 
     def scan(self, space: Space, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -305,10 +372,18 @@ def _options(space: Space, cache: Cache, *, create: bool) -> Options:
     return options
 
 
+def _position_options(*, create: bool) -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(create)
+    options.create_missing_column_families(create)
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_max_write_buffer_number(WRITE_BUFFERS)
+    return options
+
+
 def _rule_database(options: Options) -> None:
-    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
-    options.set_max_total_wal_size(WAL_LIMIT_BYTES)
-    options.set_recycle_log_file_num(0)  # a recycled log ends in old records, which hide a damage
+    options.set_atomic_flush(True)
+    options.set_wal_recovery_mode(DBRecoveryMode.absolute_consistency())  # nothing is in it
     options.set_paranoid_checks(True)
     options.set_max_open_files(OPEN_FILES)
     options.set_max_background_jobs(2)
@@ -332,9 +407,9 @@ def _space_left(path: Path) -> str:
     return "a table could not be written in the background; RocksDB's own file LOG tells why"
 
 
-def _quietly_close(database: Rdict) -> None:
+def _quietly(act: Callable[[], None]) -> None:
     # Closing flushes; after a failure that fails again, and all there was to say has been said.
     try:
-        database.close()
+        act()
     except Exception:  # noqa: BLE001
         return

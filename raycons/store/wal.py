@@ -1,166 +1,292 @@
-"""Looks at RocksDB's write-ahead logs before RocksDB does, for two things that it lets pass.
+"""The write-ahead log: every batch of a store, until the tables hold it too.
 
-A damaged length. RocksDB takes a last record that claims to be longer than the file for one that a
-crash cut short, and drops it with all that follows in its block. A flipped bit in the length of an
-earlier, synced record looks just the same. The difference: behind a cut there is nothing, behind a
-damage whole records follow. Known limit: damage to the length of the very last record cannot be
-told from a cut.
+It lies in segments: files of SEGMENT_BYTES that are written over once the tables hold all that is
+in them. To sync a block that the file already has takes half the time of one that makes it grow
+(measured on ext4: 0.15 ms for 0.28 ms), for the file system has no record of its own to write.
 
-A gap between two logs. A log is closed when its table in memory is full, and the next one begins;
-nothing is synced at that moment. When the machine then dies, the end of the older log may be lost
-and the younger one not, and RocksDB replays both: batches would be missing in the middle. But every
-batch carries the number of its first write, so the younger must go on where the older ends.
+A record begins at a multiple of 8 bytes, little endian, and is filled up with zeros to the next:
 
-The format (RocksDB wiki, "Write Ahead Log File Format"): blocks of 32 KiB; a record is a masked
-CRC-32C (4 bytes, little endian), a length (2 bytes), a type (1 byte), then the data; the checksum
-covers type and data. A batch is one full record, or a first, middles and a last in blocks that
-follow each other. Its data begin with its sequence number (8 bytes) and its count (4 bytes).
+    checksum  4 bytes  CRC-32 of all that follows, zeros included
+    length    4 bytes  of the payload; 0 in a mark
+    salt      8 bytes  drawn at each opening: no record of an earlier one is ever taken for a later
+    sequence  8 bytes  one more than in the record before it; in a mark, the same
+    durable   8 bytes  the newest record that was on disk when this one was written
+    payload            the batch's operations, in MessagePack
+
+Rules of this file
+- An unfinished end is told from a damage. Both look like a record that fails its check; but what a
+  sync covered, the next record written says so (`durable`). So the log ends before the first record
+  that fails, unless a record anywhere says that this one was on disk: then the store is damaged.
+- That there is a next record, a mark sees to: written behind the last one once it is on disk and
+  the disk has nothing else to do. What remains: damage to the records of the very last sync before
+  the machine lost its power, in the moment before the mark.
+- A segment is written over only when the tables on disk hold its last record.
+- `append` is called on one thread, `sync` and `settle` on another. A failed call is the last one.
 """
 
 from __future__ import annotations
 
-import struct
-from itertools import pairwise
+import os
+import threading
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from struct import Struct
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
 
 from raycons.errors import StoreCorrupt
+from raycons.store.contract import Operation
+from raycons.store.host import sync_directory, write_synced
 
-BLOCK_BYTES = 32 * 1024
-HEADER = struct.Struct("<IHB")
-BATCH_HEADER = struct.Struct("<QI")  # number of the first write, and how many there are
-FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+SEGMENT_BYTES = 4 * 1024 * 1024
+# What a member under load needs: tables of 16 MiB, what is written during a flush, and the current.
+SET_ASIDE = 6
+ALIGNMENT = 8
+CHECKSUM = Struct("<I")
+FIELDS = Struct("<IQQQ")  # length, salt, sequence, durable
+HEADER_BYTES = CHECKSUM.size + FIELDS.size
+
+_decode = msgspec.msgpack.Decoder(list[Operation]).decode
 
 
-def check_logs(directory: Path) -> None:
-    """Raise StoreCorrupt, naming the file, for a damage to a log that RocksDB lets pass."""
-    logs = sorted(log for log in directory.glob("*.log") if log.stat().st_size > 0)
-    for log in logs:
-        lost_at = _records_behind_a_cut(log)
-        if lost_at is not None:
+class Position(NamedTuple):
+    """A place in the log of one opening, between two batches."""
+
+    salt: int
+    sequence: int  # of the batch before
+    segments: int  # so many are on disk, at least
+
+
+class Record(NamedTuple):
+    """One record, and where it ends in its segment."""
+
+    salt: int
+    sequence: int
+    durable: int
+    payload: memoryview
+    end: int
+
+    def operations(self) -> list[Operation]:
+        """What the batch does."""
+        return _decode(self.payload)
+
+
+class WriteAheadLog:
+    """The log of one opening of the store, from `start` on.
+
+    `buffered()` gives how many of the newest batches are in no table on disk yet.
+    What earlier openings left in `directory` must be in the tables: it is written over.
+
+    Raises OSError out of every method.
+    """
+
+    def __init__(self, directory: Path, start: Position, buffered: Callable[[], int]) -> None:
+        self._directory = directory
+        self._salt = start.salt
+        self._sequence = start.sequence
+        self._durable = start.sequence
+        self._marked = start.sequence
+        self._buffered = buffered
+        self._encode = msgspec.msgpack.Encoder().encode_into
+        self._buffer = bytearray()
+        self._lock = threading.Lock()  # over the place where the next record goes, and `_unsynced`
+        directory.mkdir(exist_ok=True)
+        self._segments = deque(_Segment(file, start.sequence) for file in _files(directory))
+        sync_directory(directory)
+        self._segments_durable = len(self._segments)
+        self._unsynced: list[_Segment] = []
+        self._current = self._begin_segment()
+
+    @property
+    def position(self) -> Position:
+        """Behind the newest batch."""
+        return Position(self._salt, self._sequence, self._segments_durable)
+
+    def append(self, operations: list[Operation]) -> None:
+        """Hand one batch to the kernel; on disk only after `sync`."""
+        buffer = self._buffer
+        self._encode(operations, buffer, HEADER_BYTES)
+        length = len(buffer) - HEADER_BYTES
+        buffer += bytes(-length % ALIGNMENT)
+        with self._lock:
+            if self._current.end >= SEGMENT_BYTES:
+                self._current = self._begin_segment()
+            self._write(buffer, length, self._sequence + 1)
+            self._sequence += 1
+            if not self._unsynced or self._unsynced[-1] is not self._current:
+                self._unsynced.append(self._current)
+
+    def sync(self) -> None:
+        """Block until every batch handed over before this call is on disk."""
+        with self._lock:
+            unsynced, self._unsynced = self._unsynced, []
+            covered, segments = self._sequence, len(self._segments)
+        if not unsynced:
+            return
+        for segment in unsynced:
+            segment.sync()
+        self._durable, self._segments_durable = covered, segments
+
+    def settle(self) -> None:
+        """Note in the log that all of it is on disk, if it is and that is not noted yet."""
+        with self._lock:
+            if self._marked < self._durable == self._sequence:
+                self._write(bytearray(HEADER_BYTES), 0, self._sequence)
+                self._marked = self._sequence
+
+    def close(self) -> None:
+        """Let go of the files."""
+        while self._segments:
+            self._segments.pop().close()
+
+    def _write(self, record: bytearray, length: int, sequence: int) -> None:
+        FIELDS.pack_into(record, CHECKSUM.size, length, self._salt, sequence, self._durable)
+        CHECKSUM.pack_into(record, 0, zlib.crc32(memoryview(record)[CHECKSUM.size :]))
+        self._current.append(record, sequence)
+
+    def _begin_segment(self) -> _Segment:
+        """The segment to write from now on: the oldest, or a new one where that is still needed."""
+        if self._segments and self._segments[0].last <= self._sequence - self._buffered():
+            segment = self._segments.popleft()
+            segment.end = 0
+        else:
+            segment = _Segment(self._directory / str(len(self._segments) + 1), self._sequence)
+        self._segments.append(segment)
+        return segment
+
+
+class _Segment:
+    """One file: where the next record goes, and the last one's number."""
+
+    def __init__(self, path: Path, last: int) -> None:
+        self.end = 0
+        self.last = last
+        self._new = not path.exists()
+        self._path = path
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def append(self, record: bytearray, sequence: int) -> None:
+        left = memoryview(record)
+        while left:  # a disk that fills up takes a part, and says why when asked to take the rest
+            written = os.pwrite(self._file, left, self.end)
+            self.end += written
+            left = left[written:]
+        self.last = sequence
+
+    def sync(self) -> None:
+        os.fdatasync(self._file)
+        if self._new:
+            sync_directory(self._path.parent)
+            self._new = False
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def set_aside(directory: Path) -> None:
+    """Make the segments of a log that does not exist yet, so that it need not grow at first.
+
+    They are filled with zeros: blocks that are only reserved would have to be recorded when they
+    are written. Raises OSError.
+    """
+    directory.mkdir(parents=True)
+    for number in range(1, SET_ASIDE + 1):
+        write_synced(directory / str(number), bytes(SEGMENT_BYTES))
+    sync_directory(directory)
+
+
+def read(directory: Path, position: Position) -> list[Record]:
+    """The records after `position`, in order, now on disk.
+
+    Raises StoreCorrupt, naming the file, for a damage; OSError.
+    """
+    files = _files(directory)
+    if len(files) < position.segments:
+        raise StoreCorrupt(
+            f"the log in {directory} has lost the segment {len(files) + 1} of at least "
+            f"{position.segments}; this replica must not serve again: replace it by a new one"
+        )
+    content = {file: memoryview(file.read_bytes()) for file in files}
+    found, end = _chain(list(content.values()), position.salt, position.sequence)
+    for file, raw in content.items():
+        proof = _durable_after(raw, position.salt, end)
+        if proof is not None:
             raise StoreCorrupt(
-                f"the log {log} is damaged: a record is unfinished, yet whole records follow it at "
-                f"byte {lost_at}; this replica must not serve again: replace it by a new one"
+                f"the log in {directory} is damaged: record {end + 1} cannot be read, yet {file} "
+                f"says at byte {proof} that it was on disk; this replica must not serve again: "
+                "replace it by a new one"
             )
-    for older, younger in pairwise(logs):
-        expected, begins = _next_sequence(older), _first_sequence(younger)
-        if begins is not None and begins != expected:
-            raise StoreCorrupt(
-                f"the end of the log {older} is lost: {younger} begins with write {begins} instead "
-                f"of {expected}; this replica must not serve again: replace it by a new one"
-            )
+    for file in files:  # what was read is acted upon, so it must not be lost in the next crash
+        segment = _Segment(file, end)
+        try:
+            segment.sync()
+        finally:
+            segment.close()
+    return found
 
 
-def _first_sequence(log: Path) -> int | None:
-    """The number of the first write in the log, or None where it holds no whole record."""
-    with log.open("rb") as file:
-        start = file.read(HEADER.size + BATCH_HEADER.size)
-    if len(start) < HEADER.size + BATCH_HEADER.size:
-        return None
-    sequence: int = BATCH_HEADER.unpack_from(start, HEADER.size)[0]
-    return sequence
+def _files(directory: Path) -> list[Path]:
+    """The segments, in the order that they were made; they are numbered without gaps."""
+    files: list[Path] = []
+    while (file := directory / str(len(files) + 1)).exists():
+        files.append(file)
+    return files
 
 
-def _next_sequence(log: Path) -> int | None:
-    """The number that the write after the log's last has, or None where the log ends unfinished."""
-    size = log.stat().st_size
-    block_start = (size - 1) // BLOCK_BYTES * BLOCK_BYTES
-    with log.open("rb") as file:
-        while block_start >= 0:  # back to the block in which the last batch begins
-            file.seek(block_start)
-            found, following = _last_batch(file.read(size - block_start))
-            if found or following is None:
-                return following
-            block_start -= BLOCK_BYTES
-    return None
+def _chain(segments: list[memoryview], salt: int, after: int) -> tuple[list[Record], int]:
+    """The records after number `after`, as far as each follows the one before, and the last's."""
+    starts = {}
+    for raw in segments:
+        first = _record_at(raw, 0, salt)
+        if first is not None and first.payload:
+            starts[first.sequence] = raw
+    begin = max((start for start in starts if start <= after + 1), default=None)
+    found: list[Record] = []
+    if begin is None:
+        return found, after
+    last = begin - 1
+    while (segment := starts.get(last + 1)) is not None:
+        for record in _records(segment, salt, last):
+            last = record.sequence
+            if last > after and record.payload:
+                found.append(record)
+    return found, max(last, after)
 
 
-def _last_batch(raw: bytes) -> tuple[bool, int | None]:
-    """Whether a batch begins in `raw`, and what number follows the last; None: it is unfinished."""
-    position, found, following, open_batch = 0, False, 0, False
-    while position < len(raw):
-        left = BLOCK_BYTES - position % BLOCK_BYTES
-        if left < HEADER.size:  # too short for a header: filled with zeros
-            position += left
-            continue
-        if position + HEADER.size > len(raw):
-            return found, None
-        _, length, kind = HEADER.unpack_from(raw, position)
-        if kind == 0 and length == 0:
-            break
-        start, position = position + HEADER.size, position + HEADER.size + length
-        if position > len(raw):
-            return found, None
-        if kind in (FULL, FIRST):
-            sequence, count = BATCH_HEADER.unpack_from(raw, start)
-            found, following = True, sequence + count
-        open_batch = kind in (FIRST, MIDDLE)
-    return found, None if open_batch else following
-
-
-def _records_behind_a_cut(log: Path) -> int | None:
-    """The offset of a whole record behind an unfinished one in the last block, or None."""
-    size = log.stat().st_size
-    block_start = max(0, (size - 1) // BLOCK_BYTES * BLOCK_BYTES)
-    with log.open("rb") as file:
-        file.seek(block_start)
-        block = file.read(BLOCK_BYTES)
+def _records(raw: memoryview, salt: int, last: int) -> Iterator[Record]:
+    """The records from the segment's start on, as far as each follows the one before."""
     position = 0
-    while position + HEADER.size <= len(block):
-        _, length, kind = HEADER.unpack_from(block, position)
-        if kind == 0 and length == 0:
-            return None  # space set aside and never written: the log ends here
-        end = position + HEADER.size + length
-        if end > len(block):
-            found = _whole_record(block, position + 1)
-            return None if found is None else block_start + found
-        position = end
+    while (record := _record_at(raw, position, salt)) is not None:
+        if record.sequence != (last + 1 if record.payload else last):
+            return
+        yield record
+        last, position = record.sequence, record.end
+
+
+def _record_at(raw: memoryview, position: int, salt: int) -> Record | None:
+    """The record that begins at `position`, if a whole one of that opening does."""
+    if position + HEADER_BYTES > len(raw):
+        return None
+    length, its_salt, sequence, durable = FIELDS.unpack_from(raw, position + CHECKSUM.size)
+    start = position + HEADER_BYTES
+    end = start + length + -length % ALIGNMENT
+    if its_salt != salt or end > len(raw):
+        return None
+    if zlib.crc32(raw[position + CHECKSUM.size : end]) != CHECKSUM.unpack_from(raw, position)[0]:
+        return None
+    return Record(its_salt, sequence, durable, raw[start : start + length], end)
+
+
+def _durable_after(raw: memoryview, salt: int, end: int) -> int | None:
+    """The offset of a whole record which says that one after number `end` was on disk, or None."""
+    words = np.frombuffer(raw[: len(raw) // ALIGNMENT * ALIGNMENT], dtype="<u8")
+    # A record is four words at least: checksum and length, salt, sequence, durable.
+    candidates = np.nonzero((words[1:-2] == salt) & (words[3:] > end))[0]
+    for word in candidates.tolist():
+        if _record_at(raw, word * ALIGNMENT, salt) is not None:
+            return int(word) * ALIGNMENT
     return None
-
-
-def _whole_record(block: bytes, position: int) -> int | None:
-    """The first offset from `position` on where a record with a right checksum begins, or None.
-
-    The damage can shift the reading by any number of bytes, so every offset is tried.
-    """
-    for start in range(position, len(block) - HEADER.size - BATCH_HEADER.size + 1):
-        if block[start + 6] not in (FULL, FIRST):
-            continue
-        if block[start + 13] or block[start + 14]:
-            continue  # no store lives long enough to count 2**48 writes
-        checksum, length, _ = HEADER.unpack_from(block, start)
-        end = start + HEADER.size + length
-        if length < BATCH_HEADER.size or end > len(block):
-            continue
-        if _masked(_crc32c(block[start + 6 : end])) == checksum:
-            return start
-    return None
-
-
-def _masked(crc: int) -> int:
-    # Checksums of data that holds checksums are weak, so stored ones are rotated and shifted.
-    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def _make_table() -> tuple[int, ...]:
-    table = []
-    for byte in range(256):
-        crc = byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
-        table.append(crc)
-    return tuple(table)
-
-
-_TABLE = _make_table()
-
-
-def _crc32c(data: bytes) -> int:
-    """The Castagnoli checksum.
-
-    >>> hex(_crc32c(b"123456789"))
-    '0xe3069283'
-    """
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = _TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-    return crc ^ 0xFFFFFFFF

@@ -20,7 +20,7 @@ PeerId = int
 ClientId = int  # names one connection of a client to one member; never reused in a process
 # Rises with the messages' meaning, and with `store.directory.FORMAT`: snapshots carry records as
 # the store has them, and no message names their format.
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 
 class Address(NamedTuple):

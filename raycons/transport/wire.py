@@ -29,7 +29,7 @@ def encode_frame(kind: int, group: int, incarnation: int, body: bytes) -> bytes:
     """One whole frame.
 
     >>> encode_frame(5, 1, 2, b"hi").hex(" ", 4)
-    '02000000 03050100 00000200 00000000 00006869'
+    '02000000 04050100 00000200 00000000 00006869'
     """
     return HEADER.pack(len(body), PROTOCOL_VERSION, kind, group, incarnation) + body
 

@@ -119,11 +119,10 @@ def test_a_vacant_member_says_so(yard: Yard) -> None:
 
 
 def damage(database: Path) -> None:
-    """Flip bytes in the middle of the write-ahead log."""
-    log = max(database.glob("*.log"), key=lambda file: file.stat().st_size)
+    """Flip bytes in the write-ahead log, where others follow that were written later."""
+    log = database / "wal" / "1"
     content = bytearray(log.read_bytes())
-    middle = len(content) // 2
-    for at in range(middle, min(middle + 64, len(content))):
+    for at in range(20_000, 20_064):
         content[at] ^= 0xFF
     log.write_bytes(content)
 

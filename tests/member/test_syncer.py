@@ -22,6 +22,7 @@ class SlowDisk:
         self.begun = threading.Semaphore(0)
         self.may_end = threading.Semaphore(0)
         self.error: Exception | None = None
+        self.settled = 0  # how many syncs were over then
 
     def sync(self) -> None:
         self.syncs += 1
@@ -29,6 +30,9 @@ class SlowDisk:
         assert self.may_end.acquire(timeout=5)
         if self.error is not None:
             raise self.error
+
+    def settle(self) -> None:
+        self.settled = self.syncs
 
 
 async def in_thread(semaphore: threading.Semaphore) -> None:
@@ -58,6 +62,7 @@ def test_all_that_was_asked_during_a_sync_shares_the_next() -> None:
         assert len(thread.take_durations()) == 2
         assert thread.take_durations() == []
         thread.close()
+        assert disk.settled == 2  # not after the first, when another one was due
 
     asyncio.run(run())
 

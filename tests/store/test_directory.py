@@ -171,7 +171,7 @@ def test_another_format_is_told_with_the_way_out(tmp_path: Path) -> None:
         directory.open(tmp_path, "prod", 1)
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"format": 2}', "[]", '{"format": "1"}', "\xff"])
+@pytest.mark.parametrize("content", ["", "{", '{"format": 3}', "[]", '{"format": "1"}', "\xff"])
 def test_an_unreadable_identity_is_corrupt_and_the_file_named(tmp_path: Path, content: str) -> None:
     create(tmp_path)
     file = tmp_path / "prod" / "replica-1" / "identity.json"

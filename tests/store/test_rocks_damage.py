@@ -2,44 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import struct
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from raycons.errors import StoreCorrupt, StoreError
+from raycons.store import wal
 from raycons.store.contract import Batch, Space
 from raycons.store.rocks import RocksStore
 
 LAST = b"\xff" * 16
 RECORDS = 400
-BLOCK_BYTES = 32 * 1024
+SYNCED = 350  # the last ones were not
 
 
-def run_and_leave(path: Path, records: int = RECORDS) -> Path:
+def run_and_leave(path: Path) -> Path:
     """Fill a store in a process that ends without closing it; gives the log that it leaves."""
     script = f"""
         import os, sys
         from raycons.store.contract import Batch, Space
         from raycons.store.rocks import RocksStore
         store = RocksStore(sys.argv[1])
-        for number in range({records}):
+        for number in range({RECORDS}):
             batch = Batch()
             batch.put(Space.LOG, b"%06d" % number, b"entry %d " % number * 20)
             batch.put(Space.CURRENT, b"applied", b"%d" % number)
             store.write(batch)
-        store.sync()
+            if number % 10 == 9 and number < {SYNCED}:
+                store.sync()
         os._exit(0)
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script), str(path)], check=True)
-    (log,) = path.glob("*.log")
-    return log
+    return path / "wal" / "1"
 
 
 def surviving(path: Path) -> int:
@@ -53,17 +55,14 @@ def surviving(path: Path) -> int:
     return len(keys)
 
 
-def headers(log: Path) -> Iterator[tuple[int, int, int]]:
-    """Offset, length and type of each record of the log."""
+def ends(log: Path) -> list[int]:
+    """Where each record of the log ends."""
     raw = log.read_bytes()
-    position = 0
-    while position + 7 <= len(raw):
-        if position % BLOCK_BYTES > BLOCK_BYTES - 7:
-            position = (position // BLOCK_BYTES + 1) * BLOCK_BYTES
-            continue
-        _, length, kind = struct.unpack_from("<IHB", raw, position)
-        yield position, length, kind
-        position += 7 + length
+    found = [0]
+    while found[-1] < len(raw):
+        (length,) = struct.unpack_from("<I", raw, found[-1] + 4)
+        found.append(found[-1] + wal.HEADER_BYTES + length + -length % wal.ALIGNMENT)
+    return found[1:]
 
 
 def flip(file: Path, offset: int, bits: int = 1) -> None:
@@ -77,92 +76,115 @@ def test_all_that_was_synced_is_there_after_the_process_ends(tmp_path: Path) -> 
     assert surviving(tmp_path / "db") == RECORDS
 
 
-@pytest.mark.parametrize("place", [0.02, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("place", [0.0, 0.02, 0.5, 0.8, 0.999])
 def test_a_flipped_bit_in_the_log_is_refused(tmp_path: Path, place: float) -> None:
     log = run_and_leave(tmp_path / "db")
-    flip(log, int(log.stat().st_size * place))
+    synced_bytes = ends(log)[SYNCED - 1]
+    flip(log, int(synced_bytes * place))
     with pytest.raises(StoreCorrupt, match="replace it by a new one") as caught:
         RocksStore(tmp_path / "db")
-    assert str(tmp_path / "db") in str(caught.value)
+    assert str(log) in str(caught.value)
 
 
-@pytest.mark.parametrize("before_last", [0.6, 0.2, 0.01])
-def test_a_damaged_length_is_not_taken_for_a_torn_tail(tmp_path: Path, before_last: float) -> None:
-    """RocksDB alone opens this without a word and forgets what follows in the block."""
+@pytest.mark.parametrize("field", [0, 4, 8, 16, 24])
+def test_no_field_of_a_record_may_decay(tmp_path: Path, field: int) -> None:
+    """Least of all its length, which could make it look cut off."""
     log = run_and_leave(tmp_path / "db")
-    records = list(headers(log))
-    assert records[-1][0] > BLOCK_BYTES
-    last_block = [
-        record for record in records if record[0] // BLOCK_BYTES == records[-1][0] // BLOCK_BYTES
-    ]
-    offset, _, _ = last_block[int((len(last_block) - 1) * (1 - before_last))]
-    flip(log, offset + 5, 0x80)  # the high byte of the length: now beyond the end of the file
-    with pytest.raises(StoreCorrupt, match=str(log)):
+    flip(log, ends(log)[SYNCED - 3] + field, 0x80)
+    with pytest.raises(StoreCorrupt, match=f"record {SYNCED - 1} cannot be read"):
         RocksStore(tmp_path / "db")
 
 
-@pytest.mark.parametrize("cut_bytes", [1, 3, 60, 250, 5000, 40_000])
+@pytest.mark.parametrize("cut_bytes", [1, 3, 60, 250, 5000, 10_000])
 def test_a_torn_tail_is_dropped_and_the_rest_kept(tmp_path: Path, cut_bytes: int) -> None:
     log = run_and_leave(tmp_path / "db")
-    records = list(headers(log))
-    size_bytes = log.stat().st_size - cut_bytes
-    with log.open("r+b") as file:
-        file.truncate(size_bytes)
-    # A batch that runs over a block's end is a first (2) and a last (4) record; count by its last.
-    whole = sum(
-        1
-        for offset, length, kind in records
-        if kind in (1, 4) and offset + 7 + length <= size_bytes
-    )
-    assert surviving(tmp_path / "db") == whole
+    whole = [end for end in ends(log) if end <= log.stat().st_size - cut_bytes]
+    assert SYNCED <= len(whole) < RECORDS
+    os.truncate(log, log.stat().st_size - cut_bytes)
+    assert surviving(tmp_path / "db") == len(whole)
+    assert surviving(tmp_path / "db") == len(whole)
 
 
-def leave_two_logs(path: Path) -> list[Path]:
-    """A store whose log was continued in a second file, with nothing yet in tables but LOG's."""
-    script = """
+def test_what_was_never_synced_may_be_lost_in_its_middle(tmp_path: Path) -> None:
+    """A disk writes its blocks in any order: whole records behind a torn one prove no damage."""
+    log = run_and_leave(tmp_path / "db")
+    flip(log, ends(log)[SYNCED + 10] + 50)
+    assert surviving(tmp_path / "db") == SYNCED + 11
+
+
+def run_into_tables(path: Path, *, synced: bool) -> list[Path]:
+    """Leave a store that has flushed its tables once, long after it began its second segment."""
+    script = f"""
         import os, sys
         from raycons.store.contract import Batch, Space
         from raycons.store.rocks import RocksStore
         store = RocksStore(sys.argv[1])
-        number = 0
-        while len([name for name in os.listdir(sys.argv[1]) if name.endswith(".log")]) < 2:
+        flushed = 0
+        for number in range(10_000):
             batch = Batch()
             batch.put(Space.LOG, b"%06d" % number, bytes(50_000))
-            batch.put(Space.CURRENT, b"%06d" % number, b"%d" % number)
             batch.put(Space.CURRENT, b"applied", b"%d" % number)
             store.write(batch)
-            number += 1
-        for more in range(3):
-            store.write(batch)
-        os._exit(0)
+            if {synced}:
+                store.sync()
+            flushed += bool(flushed or store._buffered() < number)
+            if flushed > 120:  # the second segment after the flush
+                break
+        os._exit(0 if flushed else 1)
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script), str(path)], check=True)
-    return sorted(path.glob("*.log"))
+    return sorted((path / "wal").iterdir(), key=lambda file: int(file.name))
 
 
-def test_a_second_log_goes_on_where_the_first_ends(tmp_path: Path) -> None:
-    leave_two_logs(tmp_path / "db")
-    store = RocksStore(tmp_path / "db")
-    entries = [key for key, _ in store.scan(Space.LOG, b"", LAST)]
-    assert [key for key, _ in store.scan(Space.CURRENT, b"0", b"a")] == entries
-    store.close()
+def test_the_log_goes_on_where_the_tables_end(tmp_path: Path) -> None:
+    segments = run_into_tables(tmp_path / "db", synced=True)
+    assert len(segments) > 4
+    assert surviving(tmp_path / "db") > 300 + 120
 
 
-@pytest.mark.parametrize("cut_bytes", [1, 200, 50_000, 120_000, 32 * 1024 * 40])
-def test_a_gap_between_two_logs_is_refused(tmp_path: Path, cut_bytes: int) -> None:
-    """RocksDB alone opens this with batches missing in the middle."""
-    older, _ = leave_two_logs(tmp_path / "db")
-    with older.open("r+b") as file:
-        file.truncate(older.stat().st_size - cut_bytes)
-    with pytest.raises(StoreCorrupt, match=f"the end of the log {older} is lost"):
+@pytest.mark.parametrize("keep", ["none", "the newest", "the older"])
+def test_tables_that_are_ahead_of_the_log_are_whole(tmp_path: Path, keep: str) -> None:
+    """The tables were flushed, and of the log, never synced, the disk wrote only some blocks."""
+    segments = run_into_tables(tmp_path / "db", synced=False)
+    newest = max(segments, key=lambda file: file.stat().st_mtime_ns)
+    kept_files = {"none": [], "the newest": [newest], "the older": set(segments) - {newest}}[keep]
+    for file in set(segments).difference(kept_files):
+        file.write_bytes(bytes(file.stat().st_size))
+    kept = surviving(tmp_path / "db")
+    assert kept > 300  # what 16 MiB hold
+    assert surviving(tmp_path / "db") == kept
+
+
+def test_a_gap_between_two_segments_is_refused(tmp_path: Path) -> None:
+    run_into_tables(tmp_path / "db", synced=True)
+    segments = (tmp_path / "db" / "wal").iterdir()
+    older, _ = sorted(segments, key=lambda file: -file.stat().st_mtime_ns)[1::-1]
+    flip(older, older.stat().st_size - 100)
+    with pytest.raises(StoreCorrupt, match="cannot be read, yet"):
         RocksStore(tmp_path / "db")
 
 
-def test_zeros_behind_the_log_are_space_never_written(tmp_path: Path) -> None:
-    log = run_and_leave(tmp_path / "db")
-    with log.open("ab") as file:
-        file.write(bytes(50_000))
-    assert surviving(tmp_path / "db") == RECORDS
+def test_a_lost_log_is_refused(tmp_path: Path) -> None:
+    run_into_tables(tmp_path / "db", synced=True)
+    shutil.rmtree(tmp_path / "db" / "wal")
+    with pytest.raises(StoreCorrupt, match="has lost the segment 1"):
+        RocksStore(tmp_path / "db")
+
+
+def test_a_closed_store_needs_no_log_even_after_a_failure(tmp_path: Path) -> None:
+    for failed in False, True:
+        path = tmp_path / f"{failed}"
+        store = RocksStore(path)
+        batch = Batch()
+        batch.put(Space.LOG, b"000000", b"v")
+        batch.put(Space.CURRENT, b"applied", b"0")
+        store.write(batch)
+        if failed:
+            store._fail(OSError("Input/output error"))
+        store.close()
+        store.close()
+        (path / "wal" / "1").write_bytes(b"")
+        assert surviving(path) == 1
 
 
 def test_a_store_whose_files_are_gone_is_not_made_anew(tmp_path: Path) -> None:
