@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from raycons.member.clock import boottime
@@ -24,6 +24,7 @@ from raycons.store.contract import Store
 log = logging.getLogger(__name__)
 
 STALLED_S = 0.001  # an outstanding sync older than this is helped to the interpreter's lock
+SETTLE_AFTER_S = 0.05  # so long without a request is a pause; a client alone makes none
 MAX_SAMPLES = 512  # sync durations kept between two readings
 
 
@@ -101,7 +102,7 @@ class ThreadSyncer:
 
     def _serve(self) -> None:
         while True:
-            newest = self._requests.get()
+            newest = self._next()
             while newest is not None and not self._requests.empty():
                 newest = self._requests.get()
             if newest is None:
@@ -114,8 +115,14 @@ class ThreadSyncer:
                 self._loop.call_soon_threadsafe(self._report, newest)
             except RuntimeError:  # the loop is closed: nobody is left to be told
                 return
-            if self._requests.empty():
-                self._store.settle()
+
+    def _next(self) -> int | None:
+        """What is asked for next. Where that takes its time, the store settles meanwhile."""
+        try:
+            return self._requests.get(timeout=SETTLE_AFTER_S)
+        except Empty:
+            self._store.settle()
+            return self._requests.get()
 
     def _report(self, number: int) -> None:
         self._reported = number

@@ -163,10 +163,8 @@ class RocksStore:
             raise self._again()
         try:
             self._log.sync()
-            troubles = sum(
-                family.property_int_value("rocksdb.background-errors") or 0
-                for family in self._families
-            )
+            # RocksDB counts those of all families under the default one.
+            troubles = self._families[Space.META].property_int_value("rocksdb.background-errors")
         except Exception as error:
             raise self._fail(error) from error
         if troubles:

@@ -32,6 +32,7 @@ class SlowDisk:
             raise self.error
 
     def settle(self) -> None:
+        assert self.settled == 0
         self.settled = self.syncs
 
 
@@ -59,10 +60,10 @@ def test_all_that_was_asked_during_a_sync_shares_the_next() -> None:
         disk.may_end.release()
         await until(lambda: told == [1, 101])
         assert disk.syncs == 2
+        await until(lambda: disk.settled == 2)  # not after the first, when another one was due
         assert len(thread.take_durations()) == 2
         assert thread.take_durations() == []
         thread.close()
-        assert disk.settled == 2  # not after the first, when another one was due
 
     asyncio.run(run())
 

@@ -100,6 +100,39 @@ def test_a_file_that_may_not_grow_is_a_full_store(tmp_path: Path) -> None:
     store.close()
 
 
+def test_tables_that_cannot_be_written_are_noticed_by_the_next_sync(tmp_path: Path) -> None:
+    """Though the log has room: writers would soon be stopped, and the event loop with them."""
+    script = """
+        import resource, sys, time
+        from pathlib import Path
+        from raycons.errors import StoreError
+        from raycons.store.contract import Batch, Space
+        from raycons.store.rocks import RocksStore, set_log_aside
+        set_log_aside(Path(sys.argv[1]))
+        store = RocksStore(sys.argv[1])
+        limit = 6 * 1024 * 1024  # more than a segment, less than a table
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        for number in range(1000):
+            batch = Batch()
+            batch.put(Space.LOG, b"%d" % number, bytes(100_000))
+            store.write(batch)
+            time.sleep(0.001)
+            try:
+                store.sync()
+            except StoreError as error:
+                print(number, error)
+                break
+        store.close()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "db")]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert "a table could not be written in the background" in said
+    assert int(said.split()[0]) > 100
+    store = RocksStore(tmp_path / "db")
+    assert store.get(Space.LOG, b"0") == bytes(100_000)
+    store.close()
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB."""
