@@ -24,7 +24,6 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from struct import Struct
 from weakref import WeakSet
@@ -54,7 +53,7 @@ BLOCK_CACHE_BYTES = 16 * MIB  # shared by all families; holds indexes and filter
 # Opening after a crash carries out anew what the buffers held; all are flushed when one is full.
 WRITE_BUFFER_BYTES = 16 * MIB
 WRITE_BUFFERS = 4  # with two, a slow flush would stop writers, and so the event loop
-REPLAYED_AT_ONCE = 100  # batches
+REPLAYED_AT_ONCE = 1000  # operations
 OPEN_FILES = 256
 
 FAMILIES = {
@@ -91,29 +90,29 @@ class RocksStore:
                     f"the store in {self.path} is gone (no file CURRENT); "
                     "this replica must be replaced by a new one"
                 )
-            cache = Cache(BLOCK_CACHE_BYTES)
-            self._db = Rdict(
-                str(self.path),
-                options=_options(Space.META, cache, create=create_if_missing),
-                column_families={
-                    **{
-                        name: _options(space, cache, create=create_if_missing)
-                        for space, name in FAMILIES.items()
-                        if space is not Space.META
-                    },
-                    POSITION_FAMILY: _position_options(create=create_if_missing),
-                },
-            )
-            names = [*FAMILIES.values(), POSITION_FAMILY]
-            self._families = [self._db.get_column_family(name) for name in names]
-            self._handles = [self._db.get_column_family_handle(name) for name in names]
-            self._unlogged = WriteOptions()
-            self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment]  # no method
-            self._log = self._recover()
+            self._open_tables(create=create_if_missing)
+            try:
+                self._log = self._recover()
+            except BaseException:
+                self._close_tables()
+                raise
         except StoreError:
             raise
         except Exception as error:
             raise store_error(error, self.path) from error
+
+    def _open_tables(self, *, create: bool) -> None:
+        cache = Cache(BLOCK_CACHE_BYTES)
+        options = {FAMILIES[space]: _options(space, cache, create=create) for space in Space}
+        options[POSITION_FAMILY] = _common_options(create=create)
+        names = list(options)
+        self._db = Rdict(
+            str(self.path), options=options.pop(FAMILIES[Space.META]), column_families=options
+        )
+        self._families = [self._db.get_column_family(name) for name in names]
+        self._handles = [self._db.get_column_family_handle(name) for name in names]
+        self._unlogged = WriteOptions()
+        self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment]  # no method
 
     def get(self, space: Space, key: bytes) -> bytes | None:
         """The value of `key`, or None."""
@@ -200,11 +199,14 @@ class RocksStore:
         """Write the buffers out and let go of the directory; drop scans under way before."""
         if self._failure is None:
             self._failure = StoreError(f"the store in {self.path} was closed; open it again")
-        # Flushes all families at once; closing them would do it one after the other.
-        _quietly(partial(self._db.cancel_all_background, True))
         for view in list(self._views):
             view.close()
+        self._close_tables()
         self._log.close()
+
+    def _close_tables(self) -> None:
+        # This flushes all families at once; closing them would do it one after the other.
+        _quietly(partial(self._db.cancel_all_background, True))
         self._handles.clear()
         while self._families:
             _quietly(self._families.pop().close)
@@ -215,18 +217,22 @@ class RocksStore:
         directory = self.path / LOG_DIRECTORY
         raw = self._families[-1].get(POSITION_KEY)
         position = wal.Position(0, 0, 0) if raw is None else wal.Position(*POSITION.unpack(raw))
-        if raw is not None:
-            records = wal.read(directory, position)
-            for first in range(0, len(records), REPLAYED_AT_ONCE):
-                some = records[first : first + REPLAYED_AT_ONCE]
-                position = position._replace(sequence=some[-1].sequence)
-                self._apply(chain.from_iterable(each.operations() for each in some), position)
-            # One family after the other; after a crash in between, the log is carried out again.
-            for family in self._families if records else ():
-                family.flush()
+        batch: list[Operation] = []
+        for record in wal.read(directory, position):
+            batch += record.operations()
+            position = position._replace(sequence=record.sequence)
+            if len(batch) >= REPLAYED_AT_ONCE or len(record.payload) > MIB:
+                self._apply(batch, position)
+                batch = []
+        if batch:
+            self._apply(batch, position)
+        # One after the other: in a crash in between, the log still holds what is not in them yet.
+        # The position comes last.
+        for family in self._families:
+            self._flush(family)
         position = position._replace(salt=secrets.randbits(64))
         self._apply((), position)
-        self._families[-1].flush()  # from now on the records of earlier openings are void
+        self._flush(self._families[-1])  # from now on the records of earlier openings are void
         return wal.WriteAheadLog(directory, position, self._buffered)
 
     def _apply(self, operations: Iterable[Operation], position: wal.Position) -> None:
@@ -242,6 +248,9 @@ class RocksStore:
                 native.delete_range(key, value, handles[space])
         put(POSITION_KEY, POSITION.pack(*position), handles[-1])
         self._db.write(native, self._unlogged)
+
+    def _flush(self, family: Rdict) -> None:
+        family.flush()
 
     def _buffered(self) -> int:
         """How many of the newest batches are in no table on disk yet.
@@ -349,14 +358,7 @@ def _options(space: Space, cache: Cache, *, create: bool) -> Options:
     tables.set_partition_filters(True)
     tables.set_pin_top_level_index_and_filter(True)
     tables.set_pin_l0_filter_and_index_blocks_in_cache(True)
-    options = Options(raw_mode=True)
-    options.create_if_missing(create)
-    options.create_missing_column_families(create)
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-    options.set_max_write_buffer_number(WRITE_BUFFERS)
-    options.set_target_file_size_base(WRITE_BUFFER_BYTES)
-    options.set_level_zero_slowdown_writes_trigger(40)
-    options.set_level_zero_stop_writes_trigger(80)
+    options = _common_options(create=create)
     if space in (Space.CURRENT, Space.HISTORY):
         tables.set_bloom_filter(10, False)  # most new keys are looked up before they are written
         options.set_compression_type(DBCompressionType.lz4())
@@ -370,12 +372,16 @@ def _options(space: Space, cache: Cache, *, create: bool) -> Options:
     return options
 
 
-def _position_options(*, create: bool) -> Options:
+def _common_options(*, create: bool) -> Options:
     options = Options(raw_mode=True)
     options.create_if_missing(create)
     options.create_missing_column_families(create)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     options.set_max_write_buffer_number(WRITE_BUFFERS)
+    options.set_target_file_size_base(WRITE_BUFFER_BYTES)
+    # Far from the usual 20 and 36: a writer that is slowed down is the event loop.
+    options.set_level_zero_slowdown_writes_trigger(40)
+    options.set_level_zero_stop_writes_trigger(80)
     return options
 
 

@@ -17,9 +17,11 @@ Rules of this file
 - An unfinished end is told from a damage. Both look like a record that fails its check; but what a
   sync covered, the next record written says so (`durable`). So the log ends before the first record
   that fails, unless a record anywhere says that this one was on disk: then the store is damaged.
-- That there is a next record, a mark sees to: written behind the last one once it is on disk and
-  the disk has nothing else to do. What remains: damage to the records of the very last sync before
-  the machine lost its power, in the moment before the mark.
+- What any record of any opening says so stands: the tables were brought there before the next one.
+  It proves, too, that a position is too old, where the tables forgot one.
+- That there is a next record, a mark sees to: written and synced behind the last one when the disk
+  has nothing else to do. What remains: damage to the records of the very last sync before the
+  machine lost its power, in the moment before the mark.
 - A segment is written over only when the tables on disk hold its last record.
 - `append` is called on one thread, `sync` and `settle` on another. A failed call is the last one.
 """
@@ -89,12 +91,14 @@ class WriteAheadLog:
         self._salt = start.salt
         self._sequence = start.sequence
         self._durable = start.sequence
-        self._marked = start.sequence
+        self._claimed = start.sequence  # the newest `durable` in any record
         self._buffered = buffered
         self._encode = msgspec.msgpack.Encoder().encode_into
         self._buffer = bytearray()
         self._lock = threading.Lock()  # over the place where the next record goes, and `_unsynced`
-        directory.mkdir(exist_ok=True)
+        if not directory.exists():
+            directory.mkdir()
+            sync_directory(directory.parent)
         self._segments = deque(_Segment(file, start.sequence) for file in _files(directory))
         sync_directory(directory)
         self._segments_durable = len(self._segments)
@@ -132,11 +136,13 @@ class WriteAheadLog:
         self._durable, self._segments_durable = covered, segments
 
     def settle(self) -> None:
-        """Note in the log that all of it is on disk, if it is and that is not noted yet."""
+        """Note in the log, on disk, what the last sync covered, if that is not noted yet."""
         with self._lock:
-            if self._marked < self._durable == self._sequence:
-                self._write(bytearray(HEADER_BYTES), 0, self._sequence)
-                self._marked = self._sequence
+            if self._claimed == self._durable:
+                return
+            self._write(bytearray(HEADER_BYTES), 0, self._sequence)
+            segment = self._current
+        segment.sync()
 
     def close(self) -> None:
         """Let go of the files."""
@@ -144,7 +150,8 @@ class WriteAheadLog:
             self._segments.pop().close()
 
     def _write(self, record: bytearray, length: int, sequence: int) -> None:
-        FIELDS.pack_into(record, CHECKSUM.size, length, self._salt, sequence, self._durable)
+        self._claimed = self._durable
+        FIELDS.pack_into(record, CHECKSUM.size, length, self._salt, sequence, self._claimed)
         CHECKSUM.pack_into(record, 0, zlib.crc32(memoryview(record)[CHECKSUM.size :]))
         self._current.append(record, sequence)
 
@@ -152,7 +159,7 @@ class WriteAheadLog:
         """The segment to write from now on: the oldest, or a new one where that is still needed."""
         if self._segments and self._segments[0].last <= self._sequence - self._buffered():
             segment = self._segments.popleft()
-            segment.end = 0
+            segment.rewind()
         else:
             segment = _Segment(self._directory / str(len(self._segments) + 1), self._sequence)
         self._segments.append(segment)
@@ -168,6 +175,11 @@ class _Segment:
         self._new = not path.exists()
         self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def rewind(self) -> None:
+        self.end = 0
+        if os.fstat(self._file).st_size > 2 * SEGMENT_BYTES:  # one batch made it as large
+            os.ftruncate(self._file, SEGMENT_BYTES)
 
     def append(self, record: bytearray, sequence: int) -> None:
         left = memoryview(record)
@@ -213,7 +225,7 @@ def read(directory: Path, position: Position) -> list[Record]:
     content = {file: memoryview(file.read_bytes()) for file in files}
     found, end = _chain(list(content.values()), position.salt, position.sequence)
     for file, raw in content.items():
-        proof = _durable_after(raw, position.salt, end)
+        proof = _durable_after(raw, end)
         if proof is not None:
             raise StoreCorrupt(
                 f"the log in {directory} is damaged: record {end + 1} cannot be read, yet {file} "
@@ -267,26 +279,28 @@ def _records(raw: memoryview, salt: int, last: int) -> Iterator[Record]:
         last, position = record.sequence, record.end
 
 
-def _record_at(raw: memoryview, position: int, salt: int) -> Record | None:
-    """The record that begins at `position`, if a whole one of that opening does."""
+def _record_at(raw: memoryview, position: int, salt: int | None) -> Record | None:
+    """The record that begins at `position`, if a whole one of that opening (None: any) does."""
     if position + HEADER_BYTES > len(raw):
         return None
     length, its_salt, sequence, durable = FIELDS.unpack_from(raw, position + CHECKSUM.size)
     start = position + HEADER_BYTES
     end = start + length + -length % ALIGNMENT
-    if its_salt != salt or end > len(raw):
+    if salt not in (None, its_salt) or end > len(raw):
         return None
     if zlib.crc32(raw[position + CHECKSUM.size : end]) != CHECKSUM.unpack_from(raw, position)[0]:
         return None
     return Record(its_salt, sequence, durable, raw[start : start + length], end)
 
 
-def _durable_after(raw: memoryview, salt: int, end: int) -> int | None:
+def _durable_after(raw: memoryview, end: int) -> int | None:
     """The offset of a whole record which says that one after number `end` was on disk, or None."""
     words = np.frombuffer(raw[: len(raw) // ALIGNMENT * ALIGNMENT], dtype="<u8")
-    # A record is four words at least: checksum and length, salt, sequence, durable.
-    candidates = np.nonzero((words[1:-2] == salt) & (words[3:] > end))[0]
+    # A record is four words at least: checksum and length, salt, sequence, durable. Few places in
+    # what batches hold look like one: no store lives long enough to count 2**48 batches.
+    sequence, durable = words[2:-1], words[3:]
+    candidates = np.nonzero((end < durable) & (durable <= sequence) & (sequence < 1 << 48))[0]
     for word in candidates.tolist():
-        if _record_at(raw, word * ALIGNMENT, salt) is not None:
+        if _record_at(raw, word * ALIGNMENT, None) is not None:
             return int(word) * ALIGNMENT
     return None
