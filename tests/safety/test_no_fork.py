@@ -10,6 +10,7 @@ import pytest
 
 from raycons.cluster import hosts, opening
 from raycons.cluster.hosts import HostReport
+from raycons.cluster.markers import Marker, read_marker, remove_marker, write_marker
 from raycons.cluster.settings import ClusterSettings
 from raycons.errors import ClusterExists, MembersMissing
 from raycons.store import directory
@@ -75,3 +76,76 @@ def test_a_silent_node_gets_no_replica(monkeypatch: pytest.MonkeyPatch) -> None:
         settings = ClusterSettings(storage=storage)
         reports = survey(monkeypatch, {"n1": SEEN, "n2": None}, settings)
         assert [report.node for report in reports if report.host] == ["n1"]
+
+
+A_MARKER = Marker(name="prod", uuid="u", hosts=("h7", "h8"))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This host's default data root, not yet there; nothing may be created."""
+
+    async def found_cluster(*asked: Any) -> None:
+        pytest.fail("a cluster was created")
+
+    monkeypatch.setattr(opening, "found_cluster", found_cluster)
+    root = tmp_path / "usual"
+    monkeypatch.setenv("RAYCONS_HOME", str(root))
+    return root
+
+
+def try_to_create(path: str | None = None, storage: Any = "disk") -> None:
+    """What a start does once all nodes have answered; a host other than the marker's is alive."""
+    settings = ClusterSettings(path=path, storage=storage)
+    here = hosts.look_here("prod", path, "n1")
+    asyncio.run(opening.create_or_resume("prod", settings, [here, SEEN]))
+
+
+def test_a_start_that_forgets_its_path_is_told_of_it(home: Path, tmp_path: Path) -> None:
+    place = str(tmp_path / "place")
+    assert write_marker(Marker(name="prod", uuid="u", path=place)) == ""
+    for other in (None, str(tmp_path / "third")):
+        with pytest.raises(ClusterExists, match=f"start it with path='{place}'"):
+            try_to_create(other)
+    with pytest.raises(MembersMissing, match=f"destroy=True, path='{place}'"):
+        try_to_create(place)  # the right place, and its stores are gone
+
+
+@pytest.mark.parametrize("storage", ["disk", "memory"])
+def test_a_host_without_a_store_remembers_the_cluster(home: Path, storage: Any) -> None:
+    assert write_marker(A_MARKER) == ""
+    with pytest.raises(MembersMissing, match=r"on hosts h7, h8; living are .*h1"):
+        try_to_create(storage=storage)
+
+
+def test_a_marker_that_cannot_be_read_still_forbids(home: Path) -> None:
+    write_marker(A_MARKER)
+    (home / "prod" / "cluster.json").write_text("{")
+    with pytest.raises(MembersMissing, match=r"cluster\.json.*destroy=True"):
+        try_to_create()
+    assert hosts.destroy_here("prod", None, "") == [str(home / "prod" / "cluster.json")]
+    assert read_marker("prod") is None
+
+
+def test_a_marker_grows_and_is_not_written_over_by_another_cluster(home: Path) -> None:
+    write_marker(A_MARKER)
+    write_marker(Marker(name="prod", uuid="u", hosts=("h9",)))
+    assert "of another cluster: u" in write_marker(Marker(name="prod", uuid="v"))
+    assert read_marker("prod") == A_MARKER.with_hosts(["h9"])
+
+
+def test_only_its_own_end_removes_a_marker(home: Path, tmp_path: Path) -> None:
+    write_marker(A_MARKER)
+    assert remove_marker("prod", None, "another") == ""
+    assert remove_marker("prod", str(tmp_path / "elsewhere"), "") == ""
+    assert read_marker("prod") == A_MARKER
+    assert remove_marker("prod", str(home), "u")  # the default place by its own name
+    assert not (home / "prod").exists()
+
+
+def test_a_host_that_cannot_remember_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAYCONS_HOME", "/proc/nowhere")
+    assert "/proc/nowhere" in write_marker(A_MARKER)
+    assert read_marker("prod") is None
