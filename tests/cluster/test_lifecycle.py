@@ -167,6 +167,7 @@ def test_a_cluster_in_a_place_of_its_own_is_not_made_again_elsewhere(yard: Yard)
     raycons.stop(yard.name, destroy=True)
 
 
+@pytest.mark.long
 def test_a_start_waits_for_a_host_that_is_remembered(yard: Yard) -> None:
     first = yard.start(replicas=1)
     raycons.stop(yard.name)

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from raycons.cluster import hosts, opening
+from raycons.cluster import hosts, opening, supervisor
 from raycons.cluster.hosts import HostReport
 from raycons.cluster.markers import Marker, read_marker, remove_marker, write_marker
 from raycons.cluster.settings import ClusterSettings
 from raycons.errors import ClusterExists, MembersMissing
+from raycons.member.clock import boottime
 from raycons.store import directory
 
 SEEN = HostReport(host="h1", node="n1", hostname="one", root="/data")
@@ -149,3 +150,29 @@ def test_a_host_that_cannot_remember_says_why(
     monkeypatch.setenv("RAYCONS_HOME", "/proc/nowhere")
     assert "/proc/nowhere" in write_marker(A_MARKER)
     assert read_marker("prod") is None
+
+
+def test_a_start_looks_again_until_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+
+    async def come_back_at_the_third_look(name: str, *asked: Any) -> str:
+        looks.append(name)
+        if len(looks) < 3:
+            raise MembersMissing("its hosts are away")
+        return "the fleet"
+
+    async def nothing(*asked: Any) -> None: ...
+
+    async def start(timeout_s: float) -> Any:
+        looks.clear()
+        supervising = supervisor.Supervising("prod")
+        return await supervising._opened(ClusterSettings(), boottime() + timeout_s)
+
+    monkeypatch.setattr(supervisor, "LOOK_S", 0.01)
+    monkeypatch.setattr(supervisor, "adopt", nothing)
+    monkeypatch.setattr(supervisor, "look_everywhere", nothing)
+    monkeypatch.setattr(supervisor, "create_or_resume", come_back_at_the_third_look)
+    with pytest.raises(MembersMissing):
+        asyncio.run(start(0.0))
+    assert asyncio.run(start(30.0)) == "the fleet"
+    assert len(looks) == 3
