@@ -14,13 +14,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from raycons import errors
+from raycons.client.settings import ClientSettings
+from raycons.config import MemberSettings, RaftSettings
 from raycons.errors import (
     BadArgument,
     Closed,
     ClusterExists,
     ClusterLost,
     ClusterNotFound,
-    CompareFailed,
     MembersMissing,
     NotApplied,
     OutcomeUnknown,
@@ -37,16 +38,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadArgument",
+    "ClientSettings",
     "Closed",
     "Cluster",
     "ClusterExists",
     "ClusterLost",
     "ClusterNotFound",
-    "CompareFailed",
+    "MemberSettings",
     "MembersMissing",
     "NotApplied",
     "OutcomeUnknown",
     "Overloaded",
+    "RaftSettings",
     "RayconsError",
     "Refused",
     "Unavailable",

@@ -43,10 +43,6 @@ class Closed(NotApplied):
     """The handle was closed, or the cluster stopped, before the operation was sent."""
 
 
-class CompareFailed(Refused):
-    """A compare-and-swap found another value than the expected one."""
-
-
 class Compacted(Refused):
     """The asked revision is older than the store still keeps."""
 
@@ -149,10 +145,6 @@ class StoreFormatMismatch(StoreError):
 
 class TransportError(RayconsError):
     """Something about a connection between members, or between a client and a member."""
-
-
-class AuthenticationFailed(TransportError):
-    """The other side does not know the cluster's secret."""
 
 
 class ProtocolMismatch(TransportError):

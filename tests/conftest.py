@@ -12,10 +12,20 @@ from tests.recording import Recordings
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
-    """One small Ray for all tests that need a real one."""
+def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One small Ray for all tests that need a real one; its default data root is thrown away."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAYCONS_HOME", str(tmp_path_factory.mktemp("home")))
+        _start_ray()
+    yield
+    ray.shutdown()
+
+
+def _start_ray() -> None:
     import ray
 
     ray.init(
@@ -26,8 +36,6 @@ def ray_session() -> Iterator[None]:
         object_store_memory=80 * 1024 * 1024,
         namespace="raycons-tests",
     )
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture

@@ -166,8 +166,8 @@ def start(
 
     Raises:
         BadArgument: an argument makes no sense.
-        ClusterExists: the name runs, or was stopped, with other settings.
-        MembersMissing: stores were found, and too few of their members came up in time. Nothing was
+        ClusterExists: the name runs, or was stopped, with other settings, or lies in another place.
+        MembersMissing: the cluster exists, and too few of its members came up in time. Nothing was
             created beside them.
         InsideRayWorker: called in a task or actor.
         ClusterError: Ray or the hosts refuse.
@@ -209,7 +209,8 @@ def stop(name: str, *, destroy: bool = False, path: str | os.PathLike[str] | Non
     Args:
         name: the cluster's name.
         destroy: remove the data of all living hosts too.
-        path: the data root of a cluster that is not running, if it is not the default one.
+        path: the data root of a cluster that is not running; default: where the hosts remember that
+            it lies, else the default one.
 
     Raises ClusterNotFound where there is nothing of that name, InsideRayWorker.
     """

@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 async def found_cluster(charter: Charter, hosts: Sequence[HostReport]) -> Fleet:
     """Make the members of a new cluster, one on each host while hosts last.
 
-    First every member makes its store, and with it its nonce; then all are given the configuration
-    that lists them. Nothing can be acknowledged before a majority has it. Raises ClusterError.
+    First every member makes its store, and with it its nonce; then all living hosts write down that
+    there is this cluster; then all members are given the configuration that lists them. Nothing can
+    be acknowledged before a majority has it. Raises ClusterError.
     """
     usable = sorted((host for host in hosts if host.host), key=lambda host: host.host)
     if not usable:
@@ -36,6 +37,7 @@ async def found_cluster(charter: Charter, hosts: Sequence[HostReport]) -> Fleet:
     try:
         await _all(fleet.spawn(id, nodes[homes[id]]) for id in ids)
         made = await _all(fleet.make(id) for id in ids)
+        await fleet.remember(homes.values())
         configuration = _founders(made, charter.settings.lease_s)
         began = await _all(
             (fleet.begin(id, configuration, {}) for id in ids), enough=majority(len(ids))
@@ -86,12 +88,15 @@ async def resume_members(fleet: Fleet, hosts: Sequence[HostReport]) -> None:
     Who of them votes is not decided by what is found: the group's log says it. A member that cannot
     come up is left to its own status.
     """
-    wanted = {
-        store.id: host.node
+    ours = [
+        (store.id, host)
         for host in hosts
         for store in host.stores
-        if store.uuid == fleet.charter.uuid and store.id not in fleet.ids
-    }
+        if store.uuid == fleet.charter.uuid
+    ]
+    # Also where a host was away, or ran a raycons that did not, when the cluster was made.
+    await fleet.remember({host.host for _, host in ours})
+    wanted = {id: host.node for id, host in ours if id not in fleet.ids}
     outcomes = await asyncio.gather(
         *(fleet.spawn(id, node) for id, node in wanted.items()), return_exceptions=True
     )

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from raycons.cluster.hosts import encode_settings
+from raycons.cluster.hosts import encode_settings, mark_everywhere
+from raycons.cluster.markers import Marker
 from raycons.cluster.naming import running_members
 from raycons.cluster.settings import ClusterSettings
 from raycons.consensus.configuration import Configuration
@@ -117,6 +118,14 @@ class Fleet:
             f"replica {id} could not begin",
         )
         return introduction
+
+    async def remember(self, hosts: Iterable[str]) -> None:
+        """Have every living host remember the cluster, and that these hosts hold its members."""
+        settings = self.charter.settings
+        if settings.storage == "memory":
+            return  # it ends with its processes: its name is free then
+        marker = Marker(name=self.charter.name, uuid=self.charter.uuid, path=settings.path)
+        await mark_everywhere(marker.with_hosts(hosts))
 
     async def locate(self, addresses: dict[PeerId, Address]) -> None:
         """Tell every member where the others listen; whoever misses it finds out by itself."""

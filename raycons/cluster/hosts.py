@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import platform
 import shutil
 import time
@@ -17,10 +18,13 @@ from typing import Any
 
 import msgspec
 
+from raycons.cluster.markers import Marker, read_marker, remove_marker, write_marker
 from raycons.cluster.settings import ClusterSettings
 from raycons.errors import StoreError, StoreLocked
 from raycons.member.hosting import SETTINGS_FILE
 from raycons.store import directory
+
+log = logging.getLogger(__name__)
 
 TASK_S = 30.0  # a node that has not run a short task by then is left out
 UNLOCK_S = 5.0  # how long a store may still be held by a process that is ending
@@ -48,6 +52,7 @@ class HostReport(msgspec.Struct, frozen=True, kw_only=True):
     stores: tuple[StoreReport, ...] = ()
     problem: str = ""  # why it cannot hold a store
     elsewhere: str = ""  # its usual data root, where stores of the name lie though not in `root`
+    marker: Marker | None = None  # what it remembers of the cluster, wherever that lies
     silent: bool = False  # it did not say which stores it holds, and may hold some
 
 
@@ -59,7 +64,12 @@ def look_here(cluster: str, path: str | None, node: str) -> HostReport:
         directory.refuse_network_file_system(root)
     except StoreError as error:
         return HostReport(
-            host="", node=node, hostname=platform.node(), root=str(root), problem=str(error)
+            host="",
+            node=node,
+            hostname=platform.node(),
+            root=str(root),
+            problem=str(error),
+            marker=read_marker(cluster),
         )
     return HostReport(
         host=host,
@@ -68,6 +78,7 @@ def look_here(cluster: str, path: str | None, node: str) -> HostReport:
         root=str(root),
         stores=tuple(_report(found) for found in directory.find(root, cluster)),
         elsewhere=_elsewhere(cluster, root),
+        marker=read_marker(cluster),
     )
 
 
@@ -93,7 +104,7 @@ def _report(found: directory.Found) -> StoreReport:
 
 
 def destroy_here(cluster: str, path: str | None, uuid: str) -> list[str]:
-    """Remove the stores of the cluster from this host; the paths removed.
+    """Remove the stores of the cluster, then its marker, from this host; the paths removed.
 
     `uuid` limits it to those of one cluster; "": all of the name, readable or not.
     """
@@ -108,6 +119,9 @@ def destroy_here(cluster: str, path: str | None, uuid: str) -> list[str]:
         else:
             shutil.rmtree(found.path)
         removed.append(str(found.path))
+    marker = remove_marker(cluster, path, uuid)
+    if marker:
+        removed.append(marker)
     with contextlib.suppress(OSError):
         (root / cluster).rmdir()
     return removed
@@ -193,3 +207,16 @@ async def destroy_everywhere(cluster: str, path: str | None, uuid: str = "") -> 
 
 def _destroy_task(cluster: str, path: str | None, uuid: str, node: str) -> list[str]:
     return destroy_here(cluster, path, uuid)
+
+
+async def mark_everywhere(marker: Marker) -> None:
+    """Have every living host remember the cluster, as `write_marker`."""
+    problems = await _on_every_node(_mark_task, (marker,))
+    for node, problem in problems.items():
+        if problem != "":
+            why = problem or "it gave no answer"
+            log.warning("event=not-marked cluster=%s node=%s why=%s", marker.name, node, why)
+
+
+def _mark_task(marker: Marker, node: str) -> str:
+    return write_marker(marker)

@@ -107,10 +107,11 @@ async def stop_cluster(name: str, *, destroy: bool, path: str | None) -> None:
         await fleet.close(fleet.ids)
         await fleet.gone()
     if destroy:
-        removed = await destroy_everywhere(name, path)
-        log.info("event=cluster-destroyed name=%s stores=%d", name, len(removed))
+        places = {path} if path is not None else await _places(name)
+        removed = [gone for place in places for gone in await destroy_everywhere(name, place)]
+        log.info("event=cluster-destroyed name=%s removed=%d", name, len(removed))
         ran = ran or bool(removed)
-    if not ran and not await _has_stores(name, path):
+    if not ran and (destroy or not await _has_traces(name, path)):
         raise await _not_found(name)
 
 
@@ -135,6 +136,12 @@ async def _await(reference: Any) -> Any:
     return await reference
 
 
-async def _has_stores(name: str, path: str | None) -> bool:
+async def _places(name: str) -> set[str | None]:
+    """The data roots of the clusters that the hosts remember under `name`, or the default one."""
+    hosts = await look_everywhere(name, ClusterSettings())
+    return {host.marker.path for host in hosts if host.marker is not None} or {None}
+
+
+async def _has_traces(name: str, path: str | None) -> bool:
     hosts = await look_everywhere(name, ClusterSettings(path=path))
-    return any(host.stores for host in hosts)
+    return any(host.stores or host.marker for host in hosts)

@@ -36,14 +36,16 @@ async def create_or_resume(
 ) -> Fleet:
     """Bring the cluster up on living hosts: from its stores where there is any, else as a new one.
 
-    Raises ClusterExists where it was stopped with other settings, MembersMissing where no store is
-    found and not every node could be asked, ClusterError where it cannot be made.
+    Raises ClusterExists where it was stopped with other settings, or lies in another place;
+    MembersMissing where no store is found, but not every node could be asked, or one remembers the
+    cluster; ClusterError where it cannot be made.
     """
     stores = [store for host in hosts for store in host.stores]
     secret = secrets.token_bytes(32)
     if not stores:
         _refuse_to_create_unseen(name, hosts)
         _refuse_to_create_beside(name, hosts)
+        _refuse_to_create_again(name, settings, hosts)
         charter = Charter(name=name, uuid=new_uuid(), secret=secret, settings=settings)
         return await found_cluster(charter, hosts)
     uuid, before = _stopped_cluster(name, stores)
@@ -71,6 +73,52 @@ def _refuse_to_create_beside(name: str, hosts: Sequence[HostReport]) -> None:
             f"a cluster named {name!r} was stopped before, and its stores lie in {places}: start "
             "it without path=, or use another name; nothing was created"
         )
+
+
+def _refuse_to_create_again(
+    name: str, settings: ClusterSettings, hosts: Sequence[HostReport]
+) -> None:
+    """Raise ClusterExists or MembersMissing where a host remembers a cluster of the name.
+
+    A host that was away when the cluster was destroyed still does: better a refusal too many, which
+    names the remedy, than a second cluster beside the data of the first.
+    """
+    for host in hosts:
+        marker = host.marker
+        if marker is None:
+            continue
+        if marker.problem:
+            raise MembersMissing(
+                f"no store of cluster {name!r} was found, but {host.hostname} holds a marker that "
+                f"cannot be read: {marker.problem}; nothing was created. {_give_up(name, None)}"
+            )
+        if marker.path != settings.path:
+            place, remedy = _place(marker.path)
+            raise ClusterExists(
+                f"a cluster named {name!r} was stopped before (uuid {marker.uuid}), and its stores "
+                f"lie in {place}, as {host.hostname} remembers: start it {remedy}, or use another "
+                f"name; nothing was created. {_give_up(name, marker.path)}"
+            )
+        raise MembersMissing(
+            f"cluster {name!r} (uuid {marker.uuid}) exists, as {host.hostname} remembers, but no "
+            f"living host holds a store of it: its members are, or were, on hosts "
+            f"{', '.join(marker.hosts)}; living are {_living(hosts)}. Bring them back and start "
+            f"again; nothing was created. {_give_up(name, marker.path)}"
+        )
+
+
+def _place(path: str | None) -> tuple[str, str]:
+    """A data root in words, and how `start` is told of it."""
+    return (path, f"with path={path!r}") if path else ("the default place", "without path=")
+
+
+def _give_up(name: str, path: str | None) -> str:
+    where = f", path={path!r}" if path else ""
+    return f"stop({name!r}, destroy=True{where}) gives its data up"
+
+
+def _living(hosts: Sequence[HostReport]) -> str:
+    return ", ".join(host.host or f"{host.hostname} ({host.problem})" for host in hosts)
 
 
 def _stopped_cluster(name: str, stores: Sequence[StoreReport]) -> tuple[str, ClusterSettings]:

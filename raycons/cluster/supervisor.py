@@ -25,6 +25,7 @@ from raycons.cluster.status import configuration_of, lost_with_memory, view_of_l
 from raycons.consensus.configuration import Configuration, Role
 from raycons.errors import (
     ClusterError,
+    MembersMissing,
     NoSuchMember,
     NotApplied,
     OutcomeUnknown,
@@ -70,19 +71,31 @@ class Supervising:
         where too few of its members come up in time; ClusterError where it cannot be made.
         """
         deadline = boottime() + timeout_s
-        async with self._changing:
-            self._stopping = False
-            fleet = await self._adopted()
-            if fleet is not None and await self._forgotten(fleet):
-                fleet = None
-            if fleet is not None:
-                refuse_other(self._name, fleet.charter.settings, settings, COMPARED, "is running")
-            else:
-                fleet = await create_or_resume(self._name, settings, await self._survey(settings))
-                self._fleet = fleet
+        fleet = await self._opened(settings, deadline)
         await wait_for_leader(fleet, deadline)
         self._notes = ()
         return fleet.charter
+
+    async def _opened(self, settings: ClusterSettings, deadline: float) -> Fleet:
+        """The fleet; the hosts that hold its stores may still be on their way into Ray."""
+        while True:
+            try:
+                async with self._changing:
+                    return await self._found_or_made(settings)
+            except MembersMissing:
+                if boottime() + LOOK_S >= deadline:
+                    raise
+            await asyncio.sleep(LOOK_S)
+
+    async def _found_or_made(self, settings: ClusterSettings) -> Fleet:
+        self._stopping = False
+        fleet = await self._adopted()
+        if fleet is not None and not await self._forgotten(fleet):
+            refuse_other(self._name, fleet.charter.settings, settings, COMPARED, "is running")
+            return fleet
+        fleet = await create_or_resume(self._name, settings, await self._survey(settings))
+        self._fleet = fleet
+        return fleet
 
     async def _adopted(self) -> Fleet | None:
         if self._fleet is not None and not await self._any_left(self._fleet):
@@ -235,9 +248,11 @@ class Supervising:
             case Discard():
                 await self._manage(Remove(step.id), based_on)
             case Replace():
-                await self._add(fleet, step.host, based_on, replaces=step.lost)
+                await self._add(fleet, step.host, configuration, based_on, replaces=step.lost)
 
-    async def _add(self, fleet: Fleet, host: str, based_on: int, *, replaces: PeerId) -> PeerId:
+    async def _add(
+        self, fleet: Fleet, host: str, present: Configuration, based_on: int, *, replaces: PeerId
+    ) -> PeerId:
         """Make a new replica on `host` and have it join; returns its id before it caught up."""
         node = self._node_of(host)
         if node is None:
@@ -247,6 +262,7 @@ class Supervising:
         try:
             await fleet.spawn(id, node)
             made = await fleet.make(id)
+            await fleet.remember([made.host, *(peer.host for peer in present.peers)])
             client = await self._connected()
             await fleet.begin(id, Configuration(peers=(), next_id=0), client.members)
             add = Add(id=id, nonce=made.nonce, host=made.host, voter=True, replaces=replaces)
@@ -272,7 +288,7 @@ class Supervising:
             host = home_for_addition(alive, voters)
             if host is None:
                 raise Unavailable("no living host can hold one more replica")
-            id = await self._add(fleet, host, based_on, replaces=0)
+            id = await self._add(fleet, host, configuration, based_on, replaces=0)
         while True:
             view = view_of_leader(await fleet.statuses())
             if view is not None:

@@ -121,7 +121,6 @@ def create(
     cluster_id: str,
     replica: int,
     storage: str = "disk",
-    allow_network_file_system: bool = False,
 ) -> Identity:
     """Make an empty store for a replica that never existed, and its identity with a fresh nonce.
 
@@ -130,8 +129,7 @@ def create(
     path = replica_path(root, cluster_name, replica)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not allow_network_file_system:
-            refuse_network_file_system(path.parent)
+        refuse_network_file_system(path.parent)
         identity = Identity(
             format=FORMAT,
             cluster_name=cluster_name,

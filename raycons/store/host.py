@@ -12,6 +12,7 @@ from raycons.errors import StoreError
 from raycons.store.failures import store_error
 
 HOST_ID = "host-id"
+ALLOW_NETWORK = "RAYCONS_ALLOW_NETWORK_FILE_SYSTEM"  # "1" in the environment of each Ray node
 NETWORK_FILE_SYSTEMS = frozenset(
     {
         *("9p", "afs", "beegfs", "ceph", "cifs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs"),
@@ -51,8 +52,11 @@ def refuse_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) 
     """Raise StoreError where `path` lies on a file system that other machines can write.
 
     Locks and syncs cannot be trusted there, and two machines would answer to one host id. Says
-    nothing where the mounts cannot be read (systems other than Linux).
+    nothing where the mounts cannot be read (systems other than Linux), or where whoever started Ray
+    on this host vouches for its disks: the environment reaches all that looks, creates and opens.
     """
+    if os.environ.get(ALLOW_NETWORK) == "1":
+        return
     try:
         lines = mounts.read_text(errors="replace").splitlines()
     except OSError:
@@ -70,7 +74,9 @@ def refuse_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) 
     if kind in NETWORK_FILE_SYSTEMS:
         raise StoreError(
             f"{path} lies on a network file system ({kind} at {best}), where locks and syncs "
-            "cannot be trusted; choose a local disk with RAYCONS_HOME or start(path=...)"
+            "cannot be trusted; choose a local disk with RAYCONS_HOME or start(path=...); or, "
+            "if it locks and syncs truly and each host has a directory of its own, set "
+            f"{ALLOW_NETWORK}=1 on every host before Ray is started there"
         )
 
 

@@ -148,6 +148,37 @@ def test_destroy_removes_the_stores(yard: Yard) -> None:
     assert anew.kv().get("a") is None
 
 
+def test_a_cluster_in_a_place_of_its_own_is_not_made_again_elsewhere(yard: Yard) -> None:
+    first = yard.start(replicas=1)
+    first.kv().put("a", b"1")
+    raycons.stop(yard.name)
+    for path in (None, yard.root / "other"):
+        with pytest.raises(errors.ClusterExists, match=f"with path='{yard.root}'"):
+            raycons.start(yard.name, replicas=1, path=path, timeout=5)
+    resumed = yard.start(replicas=1)
+    assert resumed.uuid == first.uuid
+    assert resumed.kv().get("a") == b"1"
+    raycons.stop(yard.name)
+    raycons.stop(yard.name, destroy=True)  # the hosts remember where it lies
+    assert not yard.store(1).exists()
+    anew = raycons.start(yard.name, replicas=1, path=yard.root / "other")
+    assert anew.uuid != first.uuid
+    anew.close()
+    raycons.stop(yard.name, destroy=True)
+
+
+@pytest.mark.long
+def test_a_start_waits_for_a_host_that_is_remembered(yard: Yard) -> None:
+    first = yard.start(replicas=1)
+    raycons.stop(yard.name)
+    shutil.move(yard.root / yard.name, yard.root / "away")
+    back = threading.Timer(1.5, shutil.move, (yard.root / "away", yard.root / yard.name))
+    with pytest.raises(errors.MembersMissing, match="no living host holds a store"):
+        yard.start(replicas=1, timeout=1)
+    back.start()
+    assert yard.start(replicas=1).uuid == first.uuid
+
+
 def test_start_creates_nothing_beside_stores_without_a_quorum(
     yard: Yard, recordings: Recordings
 ) -> None:

@@ -61,18 +61,22 @@ def add_node(ray_cluster, name, cpus=1):
 
 
 def three_nodes(joined=True):
-    os.environ["RAYCONS_HOME"] = str(home / "head")
-    (home / "head").mkdir(exist_ok=True)
+    return some_nodes("head", "b", "c", joined=joined)
+
+
+def some_nodes(head, *others, joined=True):
+    os.environ["RAYCONS_HOME"] = str(home / head)
+    (home / head).mkdir(exist_ok=True)
     ray_cluster = Cluster(
         initialize_head=True,
         head_node_args={
             "num_cpus": 1,
-            "env_vars": {"RAYCONS_HOME": str(home / "head"), "RAY_worker_niceness": "0"},
+            "env_vars": {"RAYCONS_HOME": str(home / head), "RAY_worker_niceness": "0"},
             "object_store_memory": 80 * 1024 * 1024,
             "include_dashboard": False,
         },
     )
-    nodes = [add_node(ray_cluster, "b"), add_node(ray_cluster, "c")]
+    nodes = [add_node(ray_cluster, name) for name in others]
     if joined:
         ray.init(address=ray_cluster.address, log_to_driver=False)
         _hush_death_notices()
@@ -266,3 +270,54 @@ assert time.monotonic() - began > 30, "they ended long before Ray's limit"
 def test_everything_is_killed_and_ray_starts_anew(tmp_path: Path) -> None:
     run(tmp_path, JOIN + FILL)
     run(tmp_path, JOIN + FIND_ALL)
+
+
+def test_hosts_without_a_store_remember_the_cluster_until_it_is_destroyed(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        JOIN
+        + """
+cluster = raycons.start("prod", replicas=1)
+kv_of(cluster).put("a", b"1")
+(home / "uuid").write_text(cluster.uuid)
+raycons.stop("prod")
+""",
+    )
+    run(
+        tmp_path,
+        """
+        import concurrent.futures
+
+        uuid = (home / "uuid").read_text()
+        holder = next(home.glob("*/prod/replica-*")).parents[1]
+        holder_id = (holder / "host-id").read_text()
+        ray_cluster, nodes = some_nodes(*sorted({"head", "b", "c"} - {holder.name}))
+        try:
+            other = raycons.start("prod", replicas=1, timeout=3)
+        except raycons.MembersMissing as error:
+            assert holder_id in str(error) and uuid in str(error), error
+        else:
+            raise AssertionError(f"{uuid} and now {other.uuid}")
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            waiting = pool.submit(raycons.start, "prod", replicas=1)
+            add_node(ray_cluster, holder.name)
+            cluster = waiting.result()
+        assert cluster.uuid == uuid
+        kv = kv_of(cluster)
+        assert kv.get("a") == b"1"
+
+        # A host that was away when the cluster was made learns of it with the next member.
+        add_node(ray_cluster, "d")
+        cluster.add_member()
+        hosts = {each.host for each in cluster.status().replicas}
+        markers = sorted(home.glob("*/prod/cluster.json"))
+        assert [marker.parents[1].name for marker in markers] == ["b", "c", "d", "head"]
+        assert len(hosts) == 2
+        assert all(host in marker.read_text() for marker in markers for host in hosts)
+
+        raycons.stop("prod", destroy=True)
+        assert not list(home.glob("*/prod/*"))
+        assert raycons.start("prod", replicas=1).uuid != uuid
+        raycons.stop("prod", destroy=True)
+        """,
+    )

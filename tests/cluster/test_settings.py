@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,7 +26,7 @@ from raycons.cluster.settings import (
     differences,
 )
 from raycons.config import MIB, MemberSettings, RaftSettings
-from raycons.errors import BadArgument
+from raycons.errors import BadArgument, RayconsError
 
 
 def blocking_start_of_aio(name: str, **arguments: Any) -> None:
@@ -174,3 +176,25 @@ def test_bad_names(name: str) -> None:
 @pytest.mark.parametrize("name", ["a", "prod", "prod-2.eu_west", "A" * 64])
 def test_good_names(name: str) -> None:
     assert check_name(name) == name
+
+
+def test_what_an_error_says_raycons_offers_is_there() -> None:
+    for name, kind in (
+        ("raft", RaftSettings),
+        ("member", MemberSettings),
+        ("client", ClientSettings),
+    ):
+        assert getattr(raycons, kind.__name__) is kind
+        with pytest.raises(BadArgument, match=rf"expected {kind.__name__}\(...\), which raycons"):
+            raycons.start("x", **{name: {}})  # type: ignore[arg-type]
+
+
+def test_every_error_that_a_user_can_meet_is_used() -> None:
+    package = Path(raycons.__file__).parent
+    lists = (package / "errors.py", package / "__init__.py")
+    source = "".join(file.read_text() for file in package.rglob("*.py") if file not in lists)
+    kinds = [kind for kind in vars(raycons.errors).values() if isinstance(kind, type)]
+    for kind in kinds:
+        assert issubclass(kind, RayconsError)
+        assert kind.__subclasses__() or re.search(rf"\b{kind.__name__}\b", source), kind
+    assert set(raycons.__all__) <= set(dir(raycons)) | {"Cluster", "connect", "start", "stop"}

@@ -294,7 +294,9 @@ def test_plain_names_are_fine(tmp_path: Path, name: str) -> None:
     assert len(directory.find(tmp_path, name)) == 1
 
 
-def test_network_file_systems_are_refused_by_the_innermost_mount(tmp_path: Path) -> None:
+def test_network_file_systems_are_refused_by_the_innermost_mount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mounts = tmp_path / "mounts"
     shared = tmp_path / "my share"
     (shared / "local").mkdir(parents=True)
@@ -313,3 +315,8 @@ def test_network_file_systems_are_refused_by_the_innermost_mount(tmp_path: Path)
     with pytest.raises(StoreError, match="nfs4"):
         directory.refuse_network_file_system(shared / "not" / "yet" / "there", mounts)
     directory.refuse_network_file_system(shared, tmp_path / "no-such-file")
+    monkeypatch.setenv("RAYCONS_ALLOW_NETWORK_FILE_SYSTEM", "0")
+    with pytest.raises(StoreError, match="RAYCONS_ALLOW_NETWORK_FILE_SYSTEM=1"):
+        directory.refuse_network_file_system(shared, mounts)
+    monkeypatch.setenv("RAYCONS_ALLOW_NETWORK_FILE_SYSTEM", "1")
+    directory.refuse_network_file_system(shared, mounts)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from raycons.errors import BadArgument, Closed, CompareFailed, OutcomeUnknown, Unavailable
+from raycons.errors import BadArgument, Closed, NoSuchMember, OutcomeUnknown, Unavailable
 from raycons.verify import Operation, Recorder, check, read_history
 
 
@@ -131,7 +131,7 @@ def test_values_that_are_no_text(path: Path) -> None:
     ("error", "is_written"),
     [
         (Unavailable("no leader"), False),
-        (CompareFailed("no"), False),
+        (NoSuchMember("no"), False),
         (BadArgument("too long"), False),
         (OutcomeUnknown("timeout"), True),
         (ConnectionError("gone"), True),
