@@ -38,7 +38,7 @@ from raycons.store import directory
 from raycons.store.ailing import AilingStore
 from raycons.store.contract import Space, Store
 from raycons.store.memory import MemoryStore
-from raycons.transport.contract import PROTOCOL_VERSION, Address, Greeting, PeerId
+from raycons.transport.contract import SPOKEN, Address, Greeting, PeerId
 
 log = logging.getLogger(__name__)
 
@@ -204,7 +204,7 @@ class Hosting:
     async def _serve(self, store: Store) -> None:
         spec = self.spec
         greeting = Greeting(
-            version=PROTOCOL_VERSION,
+            versions=SPOKEN,
             cluster=spec.uuid,
             id=spec.id,
             nonce=self._nonce,
