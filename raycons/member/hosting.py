@@ -4,6 +4,7 @@
                            -> vacant             it is not: wait for `make`, or to be removed
                            -> retired            its bytes fail their checks
                            -> failed             full, read-only, locked: tried again
+                           -> outdated           the group is above this release; as serving too
     make: vacant -> made     begin: made -> serving
                                          -> failed          no port is free: tried again
 
@@ -28,6 +29,7 @@ from raycons.machines.contract import Machine, State
 from raycons.machines.kv import KeyValueMachine, KeyValueSettings
 from raycons.machines.sessions import Sessions
 from raycons.member import rediscovery
+from raycons.member.applier import OutdatedRelease
 from raycons.member.engine import bootstrap
 from raycons.member.layout import Keys
 from raycons.member.metrics import Exporter
@@ -81,11 +83,13 @@ class Hosting:
                 self._retire(str(error))
             except StoreError as error:
                 self._become(MemberState.FAILED, str(error))
+            except OutdatedRelease as error:
+                self._become(MemberState.OUTDATED, str(error))
             except Exception as error:
                 log.exception("event=open-failed replica=%d", self.spec.id)
                 self._become(MemberState.FAILED, f"{type(error).__name__}: {error}")
             self._opened.set()
-            if self.state in (MemberState.FAILED, MemberState.RETIRED):
+            if self.state in (MemberState.FAILED, MemberState.RETIRED, MemberState.OUTDATED):
                 await self._let_go()
             if self.state is MemberState.FAILED:
                 await asyncio.sleep(REOPEN_AFTER_S)
@@ -272,6 +276,8 @@ class Hosting:
         elif isinstance(error, StoreError):
             # What the disk holds is not known any more: the next process looks.
             os._exit(74)
+        elif isinstance(error, OutdatedRelease):
+            self._become(MemberState.OUTDATED, str(error))
         else:
             self._become(MemberState.FAILED, f"{type(error).__name__}: {error}")
         if self._shell is not None:
