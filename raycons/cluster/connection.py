@@ -22,7 +22,7 @@ from raycons.member.shell import GROUP
 from raycons.member.wiring import resolver
 from raycons.transport.actor import ActorClientTransport
 from raycons.transport.contract import (
-    PROTOCOL_VERSION,
+    SPOKEN,
     Address,
     ClientHandler,
     ClientTransport,
@@ -195,7 +195,7 @@ def _actor(charter: Charter, handler: ClientHandler) -> ClientTransport:
 
 def _greeting(charter: Charter) -> Greeting:
     return Greeting(
-        version=PROTOCOL_VERSION,
+        versions=SPOKEN,
         cluster=charter.uuid,
         id=0,
         nonce=0,

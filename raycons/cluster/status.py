@@ -15,7 +15,7 @@ class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One replica, as it last answered; `state` tells how much of the rest means something."""
 
     id: int
-    state: str  # serving | opening | vacant | made | retired | failed | closed | unreachable | gone
+    state: str  # a `MemberState`, or unreachable, or gone
     reason: str = ""  # why it does not serve
     role: str = ""  # leader | follower | candidate | pre-candidate | learner
     listed: str = ""  # what the configuration has it as: voter | joining | learner | "" (outside)

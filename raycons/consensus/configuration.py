@@ -43,7 +43,7 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True, dict=True):
     peers: tuple[Peer, ...]
     next_id: ReplicaId
     reserved: tuple[ReplicaId, ...] = ()  # ids handed out for stores that are being made
-    version: int = 1  # the format that every member understands (rises by a logged change)
+    version: int = 1  # the newest format that may be written; see `raft.upgrade`
     lease_s: float = 0.0  # how long an acknowledged promise not to vote lasts; 0: no leases
 
     @cached_property

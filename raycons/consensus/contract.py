@@ -160,6 +160,13 @@ class Retired(NamedTuple):
     reason: str
 
 
+class Outdated(NamedTuple):
+    """The group writes in a format that this release does not handle: only a newer one goes on."""
+
+    group: int  # the group's version
+    handled: int  # the newest that this release handles
+
+
 Effect = (
     Persist
     | Send
@@ -171,6 +178,7 @@ Effect = (
     | StreamSnapshot
     | RoleChanged
     | Retired
+    | Outdated
 )
 
 

@@ -30,7 +30,7 @@ SLICE_ENTRIES = 500  # applied in one turn at most, or so many bytes, and one en
 SLICE_BYTES = 256 * 1024
 LONG_BYTES = 2048  # a command that takes a while, about 30 small puts
 MACHINE = 0  # the one machine that a group feeds today
-VERSION = 1  # the newest format of an entry's data that this code reads, and the one it writes
+VERSION = 1  # the newest format of an entry's data that this code reads; it writes the group's
 
 
 class UnreadableEntry(Exception):
@@ -39,10 +39,20 @@ class UnreadableEntry(Exception):
     Passing over it would leave this replica with another state than the others: it stops instead.
     """
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, version: int) -> None:
         super().__init__(
             f"entry {entry.index} is of kind {entry.kind}, for machine {entry.machine}, in format "
-            f"{entry.version}; this member reads format {VERSION}: run a newer raycons here"
+            f"{entry.version}; this member reads format {version}: run a newer raycons here"
+        )
+
+
+class OutdatedRelease(Exception):
+    """The group writes in a format that this release does not know; the store is as it was."""
+
+    def __init__(self, group: int, handled: int) -> None:
+        super().__init__(
+            f"the group's version is {group}, and this release of raycons handles {handled}: run a "
+            "newer raycons here; the store goes on with it"
         )
 
 
@@ -56,7 +66,9 @@ class Applier:
         requests: Requests,
         ports: Ports,
         settings: MemberSettings,
+        version: int,
     ) -> None:
+        """`version` is the newest format that the machine reads."""
         self.write_out_at = NEVER  # when to call `write_out`
         self.apply_at = NEVER  # when to call `apply` at the latest
         self._ledger = ledger
@@ -65,6 +77,7 @@ class Applier:
         self._requests = requests
         self._ports = ports
         self._write_behind_s = settings.write_behind_s
+        self._version = version
         self._committed: deque[Entry] = deque()  # not yet applied
 
     def add(self, entries: Iterable[Entry], now: float) -> None:
@@ -127,8 +140,8 @@ class Applier:
 
     def _apply_entry(self, entry: Entry) -> None:
         if entry.kind == EntryKind.COMMAND:
-            if entry.machine != MACHINE or entry.version > VERSION:
-                raise UnreadableEntry(entry)
+            if entry.machine != MACHINE or entry.version > self._version:
+                raise UnreadableEntry(entry, self._version)
             command = Command(entry.index, entry.term, entry.time_us, entry.version, entry.data)
             waited_for = entry.index in self._requests.commands
             early = partial(self._tell, entry.id) if waited_for and self._is_long(command) else None
@@ -138,7 +151,7 @@ class Applier:
         elif entry.kind == EntryKind.CONFIGURATION:
             self._configuration_applied(entry)
         elif entry.kind != EntryKind.NOOP:
-            raise UnreadableEntry(entry)
+            raise UnreadableEntry(entry, self._version)
         self._state.end_entry(entry.index, entry.term)
 
     @bendable("early-answer")

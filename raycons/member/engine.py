@@ -38,6 +38,7 @@ from raycons.consensus.contract import (
     Apply,
     EntryId,
     InstallSnapshot,
+    Outdated,
     Persist,
     ReadFailed,
     ReadReady,
@@ -52,7 +53,7 @@ from raycons.consensus.raft.core import NEVER
 from raycons.consensus.raft.messages import CODES as PEER_MESSAGES
 from raycons.consensus.raft.replica import RaftReplica
 from raycons.machines.contract import Machine, State
-from raycons.member.applier import MACHINE, VERSION, Applier
+from raycons.member.applier import MACHINE, VERSION, Applier, OutdatedRelease
 from raycons.member.layout import bootstrap
 from raycons.member.ledger import Ledger
 from raycons.member.ports import Ports
@@ -88,10 +89,14 @@ class Engine:
         member: MemberSettings,
         random: Random,
         now: float,
+        version: int = VERSION,
     ) -> None:
         """Open the group's replica in `store`, made before by `bootstrap`.
 
-        Raises StoreCorrupt where its records do not fit together.
+        `version` is the newest format that this release handles.
+
+        Raises StoreCorrupt where the store's records do not fit together, OutdatedRelease where the
+        group's version is above ours.
         """
         self.group = group
         self.settings = member
@@ -99,10 +104,13 @@ class Engine:
         self._ports = ports
         self._ledger = Ledger(store, group, member)
         self.identity = self._ledger.identity
+        _, configuration = self._ledger.start.configurations[-1]
+        if configuration.version > version:
+            raise OutdatedRelease(configuration.version, version)
         self._state = self._ledger.state
         self._machine = make_machine(self._state)
         self._machine.load()
-        self.replica = RaftReplica(self.identity.id, self._ledger.start, raft, random, now)
+        self.replica = RaftReplica(self.identity.id, self._ledger.start, raft, random, now, version)
 
         self._requests = Requests(ports)
         self._held: deque[Send] = deque()  # sends that wait for the disk, in the order of writes
@@ -114,7 +122,7 @@ class Engine:
 
         self.snapshots_installed = 0
         self.messages_ignored = 0  # known to this version, but not what the sender should say
-        self._applier = Applier(self._ledger, self._machine, self._requests, ports, member)
+        self._applier = Applier(self._ledger, self._machine, self._requests, ports, member, version)
         self._streams = Streams(
             self.replica, self._state, self._machine, ports, random, member.snapshot_chunk_bytes
         )
@@ -262,6 +270,9 @@ class Engine:
         self._held.clear()
         self._ports.event("retired", {"reason": effect.reason})
 
+    def _outdated(self, effect: Outdated, now: float) -> None:
+        raise OutdatedRelease(effect.group, effect.handled)
+
     def _stage_chunk(self, effect: StageChunk, now: float) -> None:
         self._ledger.stage(effect)
         self._streams.received(effect.sequence, len(effect.data))
@@ -309,7 +320,7 @@ class Engine:
             return
         data = self._machine.due(replica.replicated_time_us(now))
         if data is not None:
-            outcome = replica.propose(data, MACHINE, VERSION, now)
+            outcome = replica.propose(data, MACHINE, self.configuration.version, now)
             if isinstance(outcome, EntryId):
                 self._due_proposed = outcome.index
                 self._due_at = now + self.settings.due_pause_s
@@ -352,4 +363,5 @@ _PERFORM: dict[type, Callable[[Engine, Any, float], None]] = {
     StreamSnapshot: Engine._stream_snapshot,
     RoleChanged: Engine._role_changed,
     Retired: Engine._retired,
+    Outdated: Engine._outdated,
 }

@@ -4,6 +4,7 @@
                            -> vacant             it is not: wait for `make`, or to be removed
                            -> retired            its bytes fail their checks
                            -> failed             full, read-only, locked: tried again
+                           -> outdated           the group is above this release; as serving too
     make: vacant -> made     begin: made -> serving
                                          -> failed          no port is free: tried again
 
@@ -28,6 +29,7 @@ from raycons.machines.contract import Machine, State
 from raycons.machines.kv import KeyValueMachine, KeyValueSettings
 from raycons.machines.sessions import Sessions
 from raycons.member import rediscovery
+from raycons.member.applier import OutdatedRelease
 from raycons.member.engine import bootstrap
 from raycons.member.layout import Keys
 from raycons.member.metrics import Exporter
@@ -38,7 +40,7 @@ from raycons.store import directory
 from raycons.store.ailing import AilingStore
 from raycons.store.contract import Space, Store
 from raycons.store.memory import MemoryStore
-from raycons.transport.contract import PROTOCOL_VERSION, Address, Greeting, PeerId
+from raycons.transport.contract import SPOKEN, Address, Greeting, PeerId
 
 log = logging.getLogger(__name__)
 
@@ -81,11 +83,13 @@ class Hosting:
                 self._retire(str(error))
             except StoreError as error:
                 self._become(MemberState.FAILED, str(error))
+            except OutdatedRelease as error:
+                self._become(MemberState.OUTDATED, str(error))
             except Exception as error:
                 log.exception("event=open-failed replica=%d", self.spec.id)
                 self._become(MemberState.FAILED, f"{type(error).__name__}: {error}")
             self._opened.set()
-            if self.state in (MemberState.FAILED, MemberState.RETIRED):
+            if self.state in (MemberState.FAILED, MemberState.RETIRED, MemberState.OUTDATED):
                 await self._let_go()
             if self.state is MemberState.FAILED:
                 await asyncio.sleep(REOPEN_AFTER_S)
@@ -204,7 +208,7 @@ class Hosting:
     async def _serve(self, store: Store) -> None:
         spec = self.spec
         greeting = Greeting(
-            version=PROTOCOL_VERSION,
+            versions=SPOKEN,
             cluster=spec.uuid,
             id=spec.id,
             nonce=self._nonce,
@@ -272,6 +276,8 @@ class Hosting:
         elif isinstance(error, StoreError):
             # What the disk holds is not known any more: the next process looks.
             os._exit(74)
+        elif isinstance(error, OutdatedRelease):
+            self._become(MemberState.OUTDATED, str(error))
         else:
             self._become(MemberState.FAILED, f"{type(error).__name__}: {error}")
         if self._shell is not None:

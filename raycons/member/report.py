@@ -24,6 +24,8 @@ def describe(replica: RaftReplica, now: float) -> dict[str, Any]:
         "retired": replica.retired,
         "configuration_index": replica.configuration_index,
         "configuration": msgspec.to_builtins(configuration),  # `msgspec.convert` gives it back
+        "group_version": configuration.version,
+        "newest_version": replica.newest_version,
         "joint": configuration.joint,
         "members": [_describe_peer(peer) for peer in configuration.peers],
         "followers": {

@@ -16,7 +16,7 @@ from raycons.consensus.quorum import ReplicaId
 from raycons.consensus.raft import membership
 from raycons.consensus.raft.replica import RaftReplica
 from raycons.machines.contract import Machine
-from raycons.member.applier import MACHINE, VERSION
+from raycons.member.applier import MACHINE
 from raycons.member.management import CODES, plan
 from raycons.member.ports import Ports
 from raycons.member.protocol import (
@@ -129,7 +129,8 @@ class Service:
         if message.machine != MACHINE:
             self._refuse_machine(client, message)
             return
-        outcome = self._replica.propose(message.payload, message.machine, VERSION, now)
+        version = self._replica.configuration.version
+        outcome = self._replica.propose(message.payload, message.machine, version, now)
         if type(outcome) is EntryId:
             waiting = Waiting(outcome.term, client, message.request)
             self._requests.commands[outcome.index] = waiting

@@ -19,6 +19,7 @@ class MemberState(enum.StrEnum):
     SERVING = "serving"
     RETIRED = "retired"  # the store's bytes failed their checks: this identity is over
     FAILED = "failed"  # the store cannot be opened now, or the replica broke; see the reason
+    OUTDATED = "outdated"  # the group writes in a format that only a newer release handles
     CLOSED = "closed"
 
 

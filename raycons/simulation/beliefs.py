@@ -140,7 +140,7 @@ class Beliefs:
             )
 
     def _check_told(self, replica: RaftReplica, sender: ReplicaId, message: Any) -> None:
-        if message.term < replica.term and not (replica.pending or replica.retired):
+        if message.term < replica.term and not (replica.pending or replica.silent):
             raise Violation(
                 "terms-are-told",
                 f"replica {replica.id} of term {replica.term} hears leader {sender} of term "

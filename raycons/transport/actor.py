@@ -23,7 +23,6 @@ import msgspec
 from raycons.transport.actor_clients import ActorClients
 from raycons.transport.actor_line import LISTEN_S, Calls, Line, Reply, encode_reply
 from raycons.transport.contract import (
-    PROTOCOL_VERSION,
     Address,
     ClientHandler,
     ClientId,
@@ -39,6 +38,7 @@ from raycons.transport.inlet import Common, Deliver, Inlet
 from raycons.transport.links import same_opening
 from raycons.transport.settings import TransportSettings
 from raycons.transport.turn import Turn
+from raycons.transport.versions import agreed, disagreement
 
 # The actor of a member, or None where there is none. Called in a thread: it may ask Ray's head.
 Resolve = Callable[[PeerId], Any]
@@ -79,7 +79,7 @@ class ActorMemberTransport:
             turn=Turn(asyncio.get_running_loop(), handler.turn_over),
             gate=self.gate,
             settings=settings or TransportSettings(),
-            incarnation=greeting.incarnation,
+            greeting=greeting,
         )
         self.counters = self._common.counters
         self.clients = ActorClients(greeting, handler, self._common)
@@ -209,6 +209,11 @@ class ActorMemberTransport:
         if sender is not None and greeting.incarnation <= sender.greeting.incarnation:
             self.counters["rejected_identity"] += 1
             return f"another holder of identity {greeting.id} was here, as new or newer"
+        version = agreed(self._greeting.versions, greeting.versions)
+        if version is None:
+            reason = disagreement(self._greeting.versions, greeting.versions)
+            self.counters.reject("rejected_version", reason, f"member {greeting.id}")
+            return reason
         refusal = self._judge(greeting)
         if refusal is not None:
             self.counters.reject(refusal.counter, refusal.reason, f"member {greeting.id}")
@@ -216,7 +221,7 @@ class ActorMemberTransport:
         if sender is not None:
             sender.inlet.shut()
         sender = _Sender(greeting, Inlet(self._common))
-        sender.inlet.open(greeting.id, partial(self._handler.received, greeting.id))
+        sender.inlet.open(greeting.id, version, partial(self._handler.received, greeting.id))
         self._senders[greeting.id] = sender
         line = self._line(greeting.id)
         if line.greeting is not None and not same_opening(line.greeting, greeting):
@@ -226,9 +231,6 @@ class ActorMemberTransport:
 
     def _judge(self, greeting: Greeting) -> Refusal | None:
         own = self._greeting
-        if greeting.version != PROTOCOL_VERSION:
-            reason = f"it speaks protocol version {greeting.version}, not {PROTOCOL_VERSION}"
-            return Refusal("rejected_version", reason)
         if self.gate.closed and self.gate.separates(greeting.id):
             return Refusal("dropped_gate", "cut off by fault injection")
         if greeting.cluster != own.cluster:
@@ -290,7 +292,7 @@ class ActorClientTransport:
             turn=Turn(asyncio.get_running_loop(), lambda: None),
             gate=self.gate,
             settings=settings or TransportSettings(),
-            incarnation=0,
+            greeting=greeting,
         )
         self.counters = self._common.counters
         self._lines: dict[PeerId, Line] = {}

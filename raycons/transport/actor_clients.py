@@ -16,7 +16,6 @@ import msgspec
 from raycons.transport.actor_line import LISTEN_S, Reply, encode_reply
 from raycons.transport.clients import next_client_id
 from raycons.transport.contract import (
-    PROTOCOL_VERSION,
     ClientId,
     ClientWatcher,
     Greeting,
@@ -27,6 +26,7 @@ from raycons.transport.contract import (
 from raycons.transport.gate import CLIENTS
 from raycons.transport.greeting import decode_greeting
 from raycons.transport.inlet import Common, Inlet
+from raycons.transport.versions import agreed, disagreement
 from raycons.transport.wire import encode_frame
 
 GONE_S = 30.0
@@ -126,7 +126,7 @@ class ActorClients:
             return
         if not state.gathered:
             common.turn.flush_later(state)
-        frame = encode_frame(kind, group, 0, body)
+        frame = encode_frame(state.inlet.version, kind, group, 0, body)
         state.gathered.append(frame)
         state.gathered_bytes += len(frame)
 
@@ -152,11 +152,15 @@ class ActorClients:
         except (msgspec.MsgspecError, ValueError) as error:
             self._common.counters["rejected_malformed"] += 1
             return f"a greeting that is none: {error}"
+        version = agreed(self._greeting.versions, greeting.versions)
+        if version is None:
+            self._common.counters["rejected_version"] += 1
+            return disagreement(self._greeting.versions, greeting.versions)
         refusal = self._refusal(greeting)
         if refusal is not None:
             return refusal
         client = _Client(next_client_id(), Inlet(self._common))
-        client.inlet.open(CLIENTS, partial(self._handler.client_received, client.id))
+        client.inlet.open(CLIENTS, version, partial(self._handler.client_received, client.id))
         self._clients[token] = client
         self._tokens[client.id] = token
         self._common.counters["connections_opened"] += 1
@@ -167,9 +171,6 @@ class ActorClients:
 
     def _refusal(self, greeting: Greeting) -> str | None:
         counters = self._common.counters
-        if greeting.version != PROTOCOL_VERSION:
-            counters["rejected_version"] += 1
-            return f"it speaks protocol version {greeting.version}, not {PROTOCOL_VERSION}"
         if greeting.cluster != self._greeting.cluster:
             counters["rejected_cluster"] += 1
             return f"this is cluster {self._greeting.cluster}, not {greeting.cluster}"

@@ -17,10 +17,11 @@ from typing import NamedTuple, Protocol
 import msgspec
 from ray.exceptions import RayError
 
-from raycons.transport.contract import PROTOCOL_VERSION, Greeting, Malformed, PeerId
+from raycons.transport.contract import Greeting, Malformed, PeerId
 from raycons.transport.greeting import Refusal
 from raycons.transport.inlet import Common, Deliver, Inlet
 from raycons.transport.links import same_opening
+from raycons.transport.versions import agreed, disagreement
 from raycons.transport.wire import HEADER, HEADER_BYTES
 
 MAX_CALLS = 4  # pushes under way on one line; what is sent meanwhile leaves in the next
@@ -87,6 +88,7 @@ class Line:
     ) -> None:
         """`connect` finds the actor, in a thread, as Ray may have to ask its head; None: nobody."""
         self.greeting: Greeting | None = None  # of the actor; None while the line is down
+        self.version = 0  # of the protocol, that both sides speak; set with `greeting`
         self._id = id
         self._owner = owner
         self._connect = connect
@@ -116,7 +118,7 @@ class Line:
         if not self._gathered:
             common.turn.flush_later(self)
         incarnation = self.greeting.incarnation
-        self._gathered.append(HEADER.pack(size, PROTOCOL_VERSION, kind, group, incarnation))
+        self._gathered.append(HEADER.pack(size, self.version, kind, group, incarnation))
         self._gathered.append(body)
         self._gathered_bytes += size + HEADER_BYTES
 
@@ -201,15 +203,20 @@ class Line:
         if reply.refusal:
             self._common.counters.reject("refused_by_other", reply.refusal, self._who)
             raise _Broken(f"refused: {reply.refusal}")
+        version = agreed(self._common.versions, reply.greeting.versions)
+        if version is None:
+            reason = disagreement(self._common.versions, reply.greeting.versions)
+            self._common.counters.reject("rejected_version", reason, self._who)
+            raise _Broken(reason)
         refusal = self._owner.judge(self._id, reply.greeting)
         if refusal is not None:
             self._common.counters.reject(refusal.counter, refusal.reason, self._who)
             raise _Broken(refusal.reason)
-        self.greeting, self._calls = reply.greeting, calls
+        self.greeting, self.version, self._calls = reply.greeting, version, calls
         self._broken = self._common.loop.create_future()
         self._common.counters["connections_opened"] += 1
         inlet = Inlet(self._common)
-        inlet.open(self._id, self._owner.line_opened(self._id, reply.greeting))
+        inlet.open(self._id, version, self._owner.line_opened(self._id, reply.greeting))
         try:
             await self._listen(calls, inlet)
         finally:

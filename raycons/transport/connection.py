@@ -13,9 +13,10 @@ import asyncio
 import socket
 from typing import Protocol, cast
 
-from raycons.transport.contract import PROTOCOL_VERSION, Greeting, Malformed, PeerId
+from raycons.transport.contract import Greeting, Malformed, PeerId
 from raycons.transport.greeting import Handshake, Rejected
 from raycons.transport.inlet import Common, Deliver, Inlet
+from raycons.transport.versions import agreed
 from raycons.transport.wire import HEADER, HEADER_BYTES, Oversize
 
 
@@ -43,6 +44,7 @@ class Connection(asyncio.Protocol):
         self.reason: str | None = None  # why this side closed it, where it did for a reason
         self.peer: Greeting | None = None  # set once the greeting is done
         self.peer_id: PeerId = 0
+        self.version = 0  # of the protocol, that both sides speak here; set with `peer`
         self.ended_by_us = False
         self.ended: asyncio.Future[None] = common.loop.create_future()
         self._owner = owner
@@ -75,7 +77,7 @@ class Connection(asyncio.Protocol):
         gathered = self._gathered
         if not gathered:
             self._common.turn.flush_later(self)
-        gathered.append(HEADER.pack(size, PROTOCOL_VERSION, kind, group, self._their_incarnation))
+        gathered.append(HEADER.pack(size, self.version, kind, group, self._their_incarnation))
         gathered.append(body)
         self._gathered_bytes += size + HEADER_BYTES
 
@@ -150,7 +152,9 @@ class Connection(asyncio.Protocol):
             return
         self._handshake = None
         self._cancel_deadline()
-        self.peer, self.peer_id = peer, peer.id
+        version = agreed(self._common.versions, peer.versions)
+        assert version is not None  # the handshake saw to that
+        self.peer, self.peer_id, self.version = peer, peer.id, version
         self._their_incarnation = peer.incarnation if peer.id else 0
         settings = self._common.settings
         is_peer = peer.id != 0
@@ -159,7 +163,7 @@ class Connection(asyncio.Protocol):
         deliver = self._owner.opened(self, peer)
         if deliver is None or self.ended_by_us:
             return
-        self._inlet.open(peer.id, deliver)
+        self._inlet.open(peer.id, version, deliver)
         self._counters["connections_opened"] += 1
         rest = handshake.rest
         if rest:

@@ -16,11 +16,16 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
+from raycons.transport.versions import Versions
+
 PeerId = int
 ClientId = int  # names one connection of a client to one member; never reused in a process
 # Rises with the messages' meaning, and with `store.directory.FORMAT`: snapshots carry records as
 # the store has them, and no message names their format.
 PROTOCOL_VERSION = 4
+# What this release speaks. A release that still speaks the version before its own says so here, and
+# gives `Codec` both; then the members of a cluster can be upgraded one by one.
+SPOKEN = Versions(oldest=PROTOCOL_VERSION, newest=PROTOCOL_VERSION)
 
 
 class Address(NamedTuple):
@@ -39,7 +44,12 @@ class Malformed(Exception):
 
 
 class Codec(Protocol):
-    """Turns messages into bytes and back; one byte tells the kind."""
+    """Turns messages into bytes and back; one byte tells the kind.
+
+    There is one protocol version, so neither method is told which. Whoever calls them knows it
+    (`Connection.version`, `Line.version`, `Inlet.version`): the second version's codec is chosen
+    there.
+    """
 
     def encode(self, message: Any) -> tuple[int, bytes]:
         """The kind (0 to 255) and the body."""
@@ -49,9 +59,13 @@ class Codec(Protocol):
 
 
 class Greeting(msgspec.Struct, frozen=True, array_like=True):
-    """Who is speaking; exchanged and authenticated before anything else."""
+    """Who is speaking; exchanged and authenticated before anything else.
 
-    version: int  # protocol version of the speaker
+    Read before any version is agreed on: later releases only add fields, at the end and with a
+    default. An older one passes over them.
+    """
+
+    versions: Versions  # that the speaker can talk in
     cluster: str  # the cluster's UUID
     id: PeerId  # 0: a client
     nonce: int  # of the store; the pair (id, nonce) is the identity

@@ -1,6 +1,6 @@
 """The greeting: two strangers become a member and its peer (or client), or part.
 
-    dialer   -> acceptor   HELLO     magic, version, greeting, nonce
+    dialer   -> acceptor   HELLO     magic, versions, greeting, nonce
     acceptor -> dialer     HELLO     the same, its own
     dialer   -> acceptor   proof
     acceptor -> dialer     verdict, proof
@@ -29,7 +29,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from raycons.transport.contract import PROTOCOL_VERSION, Greeting
+from raycons.transport.contract import Greeting
+from raycons.transport.versions import Versions, agreed, disagreement
 
 MAGIC = b"raycons\x00"
 MAX_GREETING_BYTES = 2048
@@ -37,7 +38,8 @@ MAX_REASON_BYTES = 1024
 NONCE_BYTES = 32
 PROOF_BYTES = hashlib.sha256().digest_size
 
-_VERSION_AND_LENGTH = struct.Struct("<HH")  # of the protocol; of the encoded greeting
+# Oldest and newest protocol version, in every release; length of the encoded greeting.
+_VERSIONS_AND_LENGTH = struct.Struct("<HHH")
 _REASON_LENGTH = struct.Struct("<H")
 _DIALER, _ACCEPTOR = b"dialer", b"acceptor"
 _WELCOME, _REFUSED, _WRONG_PROOF = b"\x00", b"\x01", b"\x02"
@@ -76,12 +78,13 @@ class Handshake:
 
     def __init__(self, own: Greeting, secret: bytes, judge: Judge) -> None:
         self.peer: Greeting | None = None
+        self._versions = own.versions
         self._secret = secret
         self._judge = judge
         greeting = encode_greeting(own)
         if len(greeting) > MAX_GREETING_BYTES:
             raise ValueError(f"the greeting has {len(greeting)} bytes, limit {MAX_GREETING_BYTES}")
-        self._prelude = MAGIC + _VERSION_AND_LENGTH.pack(PROTOCOL_VERSION, len(greeting))
+        self._prelude = MAGIC + _VERSIONS_AND_LENGTH.pack(*own.versions, len(greeting))
         self._hello = self._prelude + greeting + os.urandom(NONCE_BYTES)
         self._received = bytearray()
         self._outgoing = bytearray()
@@ -149,7 +152,7 @@ class Handshake:
         return peer
 
     def _accept(self) -> _Steps:
-        # A dialer of another version learns ours from the prelude, and can name the mismatch.
+        # A dialer of other versions learns ours from the prelude, and can name the mismatch.
         their_hello, peer = yield from self._hear_hello(farewell=self._prelude)
         hellos = their_hello + self._hello
         self._outgoing += self._hello
@@ -166,14 +169,15 @@ class Handshake:
         return peer
 
     def _hear_hello(self, farewell: bytes) -> Generator[int, bytes, tuple[bytes, Greeting]]:
-        """The other side's HELLO; `farewell` goes to one that speaks another version."""
+        """The other side's HELLO; `farewell` goes to one that speaks no version of ours."""
         magic = yield len(MAGIC)
         if magic != MAGIC:
             raise Rejected("rejected_stranger", f"not raycons: it began with {magic!r}")
-        sizes = yield _VERSION_AND_LENGTH.size
-        version, length = _VERSION_AND_LENGTH.unpack(sizes)
-        if version != PROTOCOL_VERSION:
-            reason = f"it speaks protocol version {version}, this side {PROTOCOL_VERSION}"
+        sizes = yield _VERSIONS_AND_LENGTH.size
+        oldest, newest, length = _VERSIONS_AND_LENGTH.unpack(sizes)
+        theirs = Versions(oldest, newest)
+        if agreed(self._versions, theirs) is None:
+            reason = disagreement(self._versions, theirs)
             raise Rejected("rejected_version", reason, farewell)
         if length > MAX_GREETING_BYTES:
             raise Rejected("rejected_oversize", f"a greeting of {length} bytes")
@@ -183,6 +187,9 @@ class Handshake:
             peer = decode_greeting(encoded)
         except (msgspec.MsgspecError, ValueError) as error:
             raise Rejected("rejected_malformed", f"a greeting that is none: {error}") from error
+        if peer.versions != theirs:
+            reason = f"announced {theirs}, but its greeting says {peer.versions}"
+            raise Rejected("rejected_malformed", reason)
         return magic + sizes + encoded + nonce, peer
 
     def _hear_reason(self, verdict: bytes) -> Generator[int, bytes, None]:

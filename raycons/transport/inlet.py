@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from raycons.transport.contract import PROTOCOL_VERSION, Codec, PeerId, UnknownKind
+from raycons.transport.contract import Codec, Greeting, PeerId, UnknownKind
 from raycons.transport.counters import Counters
 from raycons.transport.gate import Gate
 from raycons.transport.settings import TransportSettings
@@ -26,13 +26,14 @@ class Common:
         turn: Turn,
         gate: Gate,
         settings: TransportSettings,
-        incarnation: int,
+        greeting: Greeting,
     ) -> None:
         self.codec = codec
         self.turn = turn
         self.gate = gate
         self.settings = settings
-        self.incarnation = incarnation  # ours, which frames to us must name; 0 for a client
+        self.incarnation = greeting.incarnation  # which frames to us must name; 0 for a client
+        self.versions = greeting.versions
         self.counters = Counters()
         self.loop = asyncio.get_running_loop()
 
@@ -50,6 +51,7 @@ class Inlet:
         "_parser",
         "_read_over",
         "_sender",
+        "version",
     )
 
     def __init__(self, common: Common) -> None:
@@ -62,10 +64,15 @@ class Inlet:
         self._parser = FrameParser(self._frame, common.settings.max_frame_bytes)
         self._sender: PeerId = 0
         self._deliver: Deliver | None = None
+        self.version = 0  # what the sender's frames must be in: what was agreed on
 
-    def open(self, sender: PeerId, deliver: Deliver) -> None:
-        """From now on: these bytes are from `sender` (0: a client), and `deliver` takes them."""
+    def open(self, sender: PeerId, version: int, deliver: Deliver) -> None:
+        """From now on: these bytes are from `sender` (0: a client), and `deliver` takes them.
+
+        `version` is the protocol version that both agreed on.
+        """
         self._sender = sender
+        self.version = version
         self._deliver = deliver
 
     def shut(self) -> None:
@@ -89,7 +96,7 @@ class Inlet:
         if incarnation != self._incarnation:
             counters["dropped_incarnation"] += 1
             return
-        if version != PROTOCOL_VERSION:
+        if version != self.version:
             counters["dropped_version"] += 1
             return
         if self._gate.closed and self._gate.drops_from(self._sender):

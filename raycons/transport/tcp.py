@@ -74,7 +74,7 @@ class TcpMemberTransport:
             turn=Turn(asyncio.get_running_loop(), handler.turn_over),
             gate=gate,
             settings=settings,
-            incarnation=greeting.incarnation,
+            greeting=greeting,
         )
         self.counters = self.common.counters
         self._server: asyncio.Server | None = None

@@ -50,7 +50,7 @@ class TcpClientTransport:
             turn=Turn(asyncio.get_running_loop(), lambda: None),
             gate=self.gate,
             settings=self._settings,
-            incarnation=0,
+            greeting=greeting,
         )
         self.counters = self._common.counters
         self._dialers: dict[PeerId, Dialer] = {}

@@ -5,6 +5,7 @@
 All numbers are little-endian. `length` counts the body alone. `incarnation` is the recipient's, as
 the sender knows it: a frame meant for an earlier life of a member must not be taken by a later one,
 whose disk may have lost what the sender counts on. Clients have no incarnation; theirs is 0.
+`version` is the one that both ends of the connection agreed on.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from raycons.transport.contract import PROTOCOL_VERSION, Malformed
+from raycons.transport.contract import Malformed
 
 HEADER = struct.Struct("<IBBIQ")
 HEADER_BYTES = HEADER.size
@@ -25,13 +26,13 @@ class Oversize(Malformed):
     """A frame announces more bytes than the bound: the connection ends, nothing is buffered."""
 
 
-def encode_frame(kind: int, group: int, incarnation: int, body: bytes) -> bytes:
+def encode_frame(version: int, kind: int, group: int, incarnation: int, body: bytes) -> bytes:
     """One whole frame.
 
-    >>> encode_frame(5, 1, 2, b"hi").hex(" ", 4)
+    >>> encode_frame(4, 5, 1, 2, b"hi").hex(" ", 4)
     '02000000 04050100 00000200 00000000 00006869'
     """
-    return HEADER.pack(len(body), PROTOCOL_VERSION, kind, group, incarnation) + body
+    return HEADER.pack(len(body), version, kind, group, incarnation) + body
 
 
 class FrameParser:

@@ -67,6 +67,14 @@ class Expectations:
     def retired(self, who: str) -> str:
         return "yes" if self.run.world.replica(int(who)).retired else "no"
 
+    def version(self, who: str) -> str:
+        """The group's version, as a replica's log has it."""
+        return str(self.run.world.replica(int(who)).configuration.version)
+
+    def outdated(self, who: str) -> str:
+        """`no`, or `2 above 1`: the group's version and the newest that the replica handles."""
+        return self.run.world.nodes[int(who)].outdated or "no"
+
     def lease(self, who: str) -> str:
         replica = self.run.world.replica(int(who))
         holds = replica.role == "leader" and replica.lease_holds(self.run.world.now)

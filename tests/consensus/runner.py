@@ -1,6 +1,7 @@
 """Runs a scenario: a text file that a person can read aloud, one order or expectation a line.
 
 cluster 3 [lease 1000ms]        voters 1 to 3, all begun anew; `set name=value` before it
+software 2 handles 3            formats up to 3, from 2's next start on; else only 1
 joiner 4                        a fresh store, not yet in any configuration
 given 2 term 4 log a@1 b@4      replica 2 begins with this on its disk instead
 elect 1                         let 1 time out until it leads, delivering everything
@@ -61,6 +62,7 @@ class Run:
 
     def __init__(self) -> None:
         self.settings: dict[str, Any] = {}
+        self.software: dict[ReplicaId, int] = {}
         self.reads: dict[str, tuple[ReplicaId, int]] = {}
         self.kept: dict[str, Any] = {}
         self.images: dict[ReplicaId, Image] = {}
@@ -104,9 +106,13 @@ class Run:
         lease_s = milliseconds(words[2]) if words[1:2] == ["lease"] else 0.0
         peers = tuple(Peer(id, 100 + id, Role.VOTER) for id in range(1, size + 1))
         configuration = Configuration(peers, next_id=size + 1, lease_s=lease_s)
-        self._world = World(configuration, RaftSettings(**self.settings))
+        self._world = World(configuration, RaftSettings(**self.settings), self.software)
         for peer in peers:
             self.world.add(peer.id, Image(EntryId(0, 0), 0, (), configuration, 0))
+
+    def do_software(self, words: list[str]) -> None:
+        *who, _, version = words
+        self.software.update((int(word), int(version)) for word in who)
 
     def do_joiner(self, words: list[str]) -> None:
         nobody = Configuration((), next_id=0)

@@ -9,7 +9,7 @@ looks.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Any
 
@@ -24,6 +24,7 @@ from raycons.consensus.contract import (
     EntryId,
     EntryKind,
     InstallSnapshot,
+    Outdated,
     Persist,
     ReadFailed,
     ReadReady,
@@ -88,14 +89,21 @@ class Node:
         self.streams: dict[ReplicaId, Stream] = {}
         self.streams_opened = 0
         self.retired = ""
+        self.outdated = ""
         self.reads: dict[int, Index] = {}  # by context: where it may be served, or FAILED
 
 
 class World:
     """The group, and everything between its replicas."""
 
-    def __init__(self, configuration: Configuration, settings: RaftSettings) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        settings: RaftSettings,
+        software: Mapping[ReplicaId, int],
+    ) -> None:
         self.configuration = configuration
+        self.software = software  # the newest format that each handles, where it is not 1
         self.settings = settings
         self.now = 0.0
         self.nodes: dict[ReplicaId, Node] = {}
@@ -126,7 +134,8 @@ class World:
         node.reset(node.disk.durable)
         node.incarnation += 1
         random = Patience(id, node.incarnation)
-        node.replica = RaftReplica(id, node.disk.start(), self.settings, random, self.now)
+        version = self.software.get(id, 1)
+        node.replica = RaftReplica(id, node.disk.start(), self.settings, random, self.now, version)
 
     def crash(self, id: ReplicaId) -> None:
         """A replica's process dies, and with it all that was not synced or was in flight to it."""
@@ -269,6 +278,8 @@ class World:
                 self._stream(node, effect)
             case Retired():
                 node.retired = effect.reason
+            case Outdated():
+                node.outdated = f"{effect.group} above {effect.handled}"
 
     def _apply(self, node: Node, entry: Entry) -> None:
         assert entry.index == node.applied_last.index + 1, "entries are applied in order"

@@ -11,6 +11,7 @@ from typing import Any
 from raycons.config import MemberSettings, RaftSettings
 from raycons.consensus.configuration import Configuration, Peer, Role
 from raycons.machines.contract import Command, Live, State, Table, Tell
+from raycons.member.applier import VERSION
 from raycons.member.engine import Engine, bootstrap
 from raycons.member.protocol import Answer, Submit
 from raycons.store.contract import Batch
@@ -93,6 +94,7 @@ class Node:
             member=world.member,
             random=Random(world.random.random()),
             now=world.now,
+            version=world.handled.get(id, VERSION),
         )
 
     def _make_machine(self, state: State) -> Journal:
@@ -135,7 +137,15 @@ class Node:
 class World:
     """A few nodes, a clock, and messages that take a millisecond."""
 
-    def __init__(self, size: int = 3, seed: int = 1, **member: Any) -> None:
+    def __init__(
+        self,
+        size: int = 3,
+        seed: int = 1,
+        handled: dict[int, int] | None = None,
+        **member: Any,
+    ) -> None:
+        """`handled`: the newest format that a member's release knows, where it is not ours."""
+        self.handled = handled or {}
         self.random = Random(seed)
         self.raft = RaftSettings()
         self.member = MemberSettings(**member)

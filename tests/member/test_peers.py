@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from raycons.member.peers import PeerBook
 from raycons.store.memory import MemoryStore
-from raycons.transport.contract import PROTOCOL_VERSION, Address, Greeting
+from raycons.transport.contract import SPOKEN, Address, Greeting
 
 
 def greeting(
     incarnation: int, opening: int, *, nonce: int = 7, address: tuple[str, int] | None = None
 ) -> Greeting:
     return Greeting(
-        version=PROTOCOL_VERSION,
+        versions=SPOKEN,
         cluster="c",
         id=2,
         nonce=nonce,

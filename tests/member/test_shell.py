@@ -28,7 +28,7 @@ from raycons.member.engine import bootstrap
 from raycons.member.protocol import Answer, Leader, Submit
 from raycons.member.shell import GROUP, LATE_S, Shell
 from raycons.store.memory import MemoryStore
-from raycons.transport.contract import PROTOCOL_VERSION, Address, ClientId, Greeting, PeerId
+from raycons.transport.contract import SPOKEN, Address, ClientId, Greeting, PeerId
 
 RAFT = RaftSettings(election_timeout_s=0.2, heartbeat_interval_s=0.1)
 
@@ -62,7 +62,7 @@ class Wire:
 
 def greeting(id: PeerId, nonce: int, *, cluster: str = "c", incarnation: int = 1) -> Greeting:
     return Greeting(
-        version=PROTOCOL_VERSION,
+        versions=SPOKEN,
         cluster=cluster,
         id=id,
         nonce=nonce,

@@ -19,7 +19,7 @@ from raycons.member.codec import MemberCodec
 from raycons.member.protocol import Leader, Submit
 from raycons.store.contract import Space
 from raycons.store.directory import FORMAT
-from raycons.transport.contract import PROTOCOL_VERSION, Address, Greeting
+from raycons.transport.contract import PROTOCOL_VERSION, SPOKEN, Address, Greeting
 from raycons.transport.greeting import MAGIC
 from raycons.transport.inlet import Inlet
 from raycons.transport.tcp import TcpMemberTransport
@@ -69,7 +69,7 @@ async def impostor(members: Town, id: int, known: dict[int, Address]) -> TcpMemb
     """A transport that greets as replica `id`, to say what that replica never would."""
     status = members.status(id)
     transport = await TcpMemberTransport.create(
-        Greeting(PROTOCOL_VERSION, UUID, id, status["nonce"], status["incarnation"] + 1, 5, None),
+        Greeting(SPOKEN, UUID, id, status["nonce"], status["incarnation"] + 1, 5, None),
         SECRET,
         Listener(),
         FutureCodec(),
@@ -165,10 +165,10 @@ def test_who_speaks_a_strange_version_is_told_ours_and_elects_nobody(
             terms = {id: members.status(id)["term"] for id in members.members}
             for _ in range(50):
                 reader, writer = await asyncio.open_connection(*address)
-                writer.write(MAGIC + struct.pack("<HH", strange, 5))
+                writer.write(MAGIC + struct.pack("<HHH", strange, strange, 5))
                 said = await reader.read()  # to the end: the connection is closed
                 assert said[: len(MAGIC)] == MAGIC
-                assert struct.unpack_from("<H", said, len(MAGIC))[0] == PROTOCOL_VERSION
+                assert struct.unpack_from("<HH", said, len(MAGIC)) == SPOKEN
                 writer.close()
             assert members.counters(leader)["rejected_version"] == 50
             assert {id: members.status(id)["term"] for id in members.members} == terms
@@ -188,8 +188,8 @@ class NewVersion:
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.calls.append(loop.time())
-            await reader.readexactly(len(MAGIC) + 4)
-            writer.write(MAGIC + struct.pack("<HH", PROTOCOL_VERSION + 1, 5))
+            await reader.readexactly(len(MAGIC) + 6)
+            writer.write(MAGIC + struct.pack("<HHH", PROTOCOL_VERSION + 1, PROTOCOL_VERSION + 2, 5))
             await writer.drain()
             writer.close()
 

@@ -19,7 +19,7 @@ from raycons.store import directory
 from raycons.store.contract import Batch, Space
 from raycons.store.memory import MemoryStore
 from raycons.store.rocks import RocksStore
-from raycons.transport.contract import PROTOCOL_VERSION, Greeting
+from raycons.transport.contract import SPOKEN, Greeting
 from raycons.transport.greeting import MAX_GREETING_BYTES, encode_greeting
 
 from .town import CLUSTER, Town, eventually, member_spec, play, town
@@ -183,7 +183,7 @@ def test_a_store_is_known_by_the_openings_on_the_way() -> None:
     book = PeerBook(MemoryStore())
 
     def greeting(incarnation: int, opening: int, *earlier: int) -> Greeting:
-        return Greeting(PROTOCOL_VERSION, "c", 2, 7, incarnation, opening, None, earlier)
+        return Greeting(SPOKEN, "c", 2, 7, incarnation, opening, None, earlier)
 
     assert book.meet(greeting(5, 500, 400, 300))
     assert not book.meet(greeting(5, 500, 400, 300))  # no news
@@ -201,7 +201,7 @@ def test_the_openings_told_are_bounded() -> None:
     before = tuple(each.opening for each in reversed(told[:-1]))
     assert told[-1].incarnation == len(told)
     assert told[-1].earlier == before[: directory.REMEMBERED_OPENINGS]
-    whole = Greeting(PROTOCOL_VERSION, "c" * 36, 2, 2**63, 2**32, 2**63, ("h" * 255, 65535))
+    whole = Greeting(SPOKEN, "c" * 36, 2, 2**63, 2**32, 2**63, ("h" * 255, 65535))
     whole = msgspec.structs.replace(whole, earlier=(2**63,) * directory.REMEMBERED_OPENINGS)
     assert len(encode_greeting(whole)) <= MAX_GREETING_BYTES
 
@@ -274,7 +274,7 @@ def test_the_age_of_a_peer_is_on_disk_though_nothing_else_is_written(tmp_path: P
                 synced.append(held)
 
             store.sync = sync  # type: ignore[method-assign]
-            stranger = Greeting(PROTOCOL_VERSION, "x", 9, 5, 3, 77, None)
+            stranger = Greeting(SPOKEN, "x", 9, 5, 3, 77, None)
             one._shell.connected(9, stranger)
             await eventually(lambda: any(synced), "a sync that covers the record", 5.0)
             record = msgspec.msgpack.decode(synced[-1] or b"")

@@ -28,7 +28,7 @@ from raycons.member.hosting import Hosting
 from raycons.member.spec import MemberSpec, MemberState
 from raycons.store import directory
 from raycons.store.contract import Store
-from raycons.transport.contract import PROTOCOL_VERSION, Address, ClientHandler, Greeting
+from raycons.transport.contract import SPOKEN, Address, ClientHandler, Greeting
 from raycons.transport.tcp_client import TcpClientTransport
 
 CLUSTER, UUID, SECRET = "prod", "11111111-2222-3333-4444-555555555555", b"s" * 32
@@ -186,7 +186,7 @@ class Town:
 
 def client_greeting() -> Greeting:
     """A client's; its version is this one's."""
-    return Greeting(PROTOCOL_VERSION, UUID, 0, 0, 0, 0, None)
+    return Greeting(SPOKEN, UUID, 0, 0, 0, 0, None)
 
 
 @asynccontextmanager

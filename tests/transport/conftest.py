@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from raycons.transport.contract import (
-    PROTOCOL_VERSION,
+    SPOKEN,
     Address,
     Greeting,
     Malformed,
@@ -20,6 +20,7 @@ from raycons.transport.contract import (
 from raycons.transport.gate import Gate
 from raycons.transport.settings import TransportSettings
 from raycons.transport.tcp import TcpClientTransport, TcpMemberTransport
+from raycons.transport.versions import Versions
 
 DEADLINE_S = 15.0
 UNKNOWN_KIND = 200
@@ -121,9 +122,8 @@ class Harbour:
 
     def greeting(self, id: int, incarnation: int = 1, **fields: Any) -> Greeting:
         values = {"cluster": "c", "nonce": 7 * id, "opening": 100 * id + incarnation, **fields}
-        return Greeting(
-            version=PROTOCOL_VERSION, id=id, incarnation=incarnation, address=None, **values
-        )
+        values.setdefault("versions", SPOKEN)
+        return Greeting(id=id, incarnation=incarnation, address=None, **values)
 
     def settings(self, **fields: Any) -> TransportSettings:
         return TransportSettings(**fields)
@@ -132,7 +132,9 @@ class Harbour:
         self, id: int, incarnation: int = 1, *, secret: bytes = SECRET, **options: Any
     ) -> tuple[TcpMemberTransport, Recorder]:
         handler = Recorder()
-        fields = {key: options.pop(key) for key in ("cluster", "opening") if key in options}
+        fields = {
+            key: options.pop(key) for key in ("cluster", "opening", "versions") if key in options
+        }
         transport = await TcpMemberTransport.create(
             self.greeting(id, incarnation, **fields),
             secret,
@@ -147,10 +149,15 @@ class Harbour:
         return transport, handler
 
     def client(
-        self, *, secret: bytes = SECRET, cluster: str = "c", **options: Any
+        self,
+        *,
+        secret: bytes = SECRET,
+        cluster: str = "c",
+        versions: Versions = SPOKEN,
+        **options: Any,
     ) -> tuple[TcpClientTransport, Recorder]:
         handler = Recorder()
-        greeting = self.greeting(0, 0, cluster=cluster)
+        greeting = self.greeting(0, 0, cluster=cluster, versions=versions)
         transport = TcpClientTransport(
             greeting, secret, handler, PairCodec(), random=Random(0), group=3, **options
         )
@@ -216,3 +223,8 @@ def play(request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
 @pytest.fixture
 def gate() -> Gate:
     return Gate()
+
+
+@pytest.fixture
+def recorder() -> type[Recorder]:
+    return Recorder

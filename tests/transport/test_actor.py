@@ -19,8 +19,9 @@ from raycons.transport import actor_clients
 from raycons.transport.actor import ActorClientTransport, ActorMemberTransport
 from raycons.transport.actor_clients import ActorClients, WithActorClients
 from raycons.transport.actor_line import Reply, decode_reply, encode_reply
-from raycons.transport.contract import Address, Greeting
+from raycons.transport.contract import SPOKEN, Address
 from raycons.transport.greeting import encode_greeting
+from raycons.transport.versions import Versions
 from raycons.transport.wire import encode_frame
 
 SUPPORT = str(Path(__file__).with_name("conftest.py"))
@@ -292,7 +293,7 @@ def alone(harbour: Any, **options: Any) -> tuple[ActorMemberTransport, Any]:
 
 
 def frames_of(*bodies: bytes, kind: int = 1, incarnation: int = 5) -> bytes:
-    return b"".join(encode_frame(kind, 3, incarnation, body) for body in bodies)
+    return b"".join(encode_frame(SPOKEN.newest, kind, 3, incarnation, body) for body in bodies)
 
 
 def test_only_admitted_senders_of_this_cluster_are_heard(play: Play) -> None:
@@ -301,7 +302,7 @@ def test_only_admitted_senders_of_this_cluster_are_heard(play: Play) -> None:
         cases = {
             "rejected_cluster": harbour.greeting(2, cluster="other"),
             "rejected_identity": harbour.greeting(1),
-            "rejected_version": Greeting(9, "c", 2, 1, 1, 1, None),
+            "rejected_version": harbour.greeting(2, versions=Versions(9, 11)),
         }
         for counter, greeting in cases.items():
             reply = decode_reply(await member.deliver(encode_greeting(greeting), frames_of(b"x")))

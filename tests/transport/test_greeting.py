@@ -5,12 +5,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raycons.transport import greeting as greeting_module
-from raycons.transport.contract import PROTOCOL_VERSION, Greeting
+from raycons.transport.contract import SPOKEN, Greeting
 from raycons.transport.greeting import (
     MAGIC,
     MAX_GREETING_BYTES,
@@ -18,14 +18,17 @@ from raycons.transport.greeting import (
     Judge,
     Refusal,
     Rejected,
+    decode_greeting,
+    encode_greeting,
 )
+from raycons.transport.versions import Versions
 
 SECRET = b"k" * 32
 
 
 def hello_of(id: int, **fields: object) -> Greeting:
     values: dict[str, object] = {
-        "version": 1,
+        "versions": SPOKEN,
         "cluster": "c",
         "id": id,
         "nonce": 5,
@@ -177,30 +180,58 @@ def test_a_refusal_reaches_the_other_side_with_its_reason(who: str) -> None:
     assert other.peer is None
 
 
-def test_another_protocol_version_is_named_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, acceptor = sides()
-    monkeypatch.setattr(greeting_module, "PROTOCOL_VERSION", 9)
-    newer = Handshake.dialing(hello_of(1), SECRET, welcome)
-    monkeypatch.undo()
-    with pytest.raises(Rejected, match=f"version 9, this side {PROTOCOL_VERSION}") as rejected:
+def with_versions(dialer: Versions, acceptor: Versions) -> tuple[Handshake, Handshake]:
+    return (
+        Handshake.dialing(hello_of(1, versions=dialer), SECRET, welcome),
+        Handshake.accepting(hello_of(2, versions=acceptor), SECRET, welcome),
+    )
+
+
+def test_ranges_that_overlap_get_in_and_learn_each_other() -> None:
+    dialer, acceptor = with_versions(Versions(3, 5), Versions(5, 8))
+    exchange(dialer, acceptor)
+    assert acceptor.peer is not None
+    assert acceptor.peer.versions == Versions(3, 5)
+    assert dialer.peer is not None
+    assert dialer.peer.versions == Versions(5, 8)
+
+
+def test_ranges_that_do_not_overlap_are_named_on_both_sides() -> None:
+    newer, acceptor = with_versions(Versions(6, 9), Versions(4, 5))
+    with pytest.raises(
+        Rejected, match=r"speaks protocol versions 6 to 9, this side .* 4 to 5"
+    ) as no:
         acceptor.feed(newer.take())
-    assert rejected.value.counter == "rejected_version"
-    monkeypatch.setattr(greeting_module, "PROTOCOL_VERSION", 9)
-    with pytest.raises(Rejected, match=f"version {PROTOCOL_VERSION}, this side 9"):
-        newer.feed(rejected.value.farewell)
+    assert no.value.counter == "rejected_version"
+    with pytest.raises(Rejected, match=r"speaks protocol versions 4 to 5, this side .* 6 to 9"):
+        newer.feed(no.value.farewell)
+
+
+def test_a_greeting_that_contradicts_the_range_before_it_is_refused() -> None:
+    dialer, acceptor = with_versions(Versions(4, 5), Versions(4, 5))
+    hello = bytearray(dialer.take())
+    hello[len(MAGIC)] = 3  # the oldest version of the prelude
+    with pytest.raises(Rejected, match="announced protocol versions 3 to 5") as rejected:
+        acceptor.feed(bytes(hello))
+    assert rejected.value.counter == "rejected_malformed"
+
+
+def test_a_greeting_of_a_later_release_may_say_more_at_its_end() -> None:
+    told = msgspec.msgpack.decode(encode_greeting(hello_of(2)))
+    assert decode_greeting(msgspec.msgpack.encode([*told, "news"])) == hello_of(2)
 
 
 def test_an_oversize_greeting_is_refused_from_its_length_alone() -> None:
     _, acceptor = sides()
     with pytest.raises(Rejected) as rejected:
-        acceptor.feed(MAGIC + struct.pack("<HH", PROTOCOL_VERSION, MAX_GREETING_BYTES + 1))
+        acceptor.feed(MAGIC + struct.pack("<HHH", *SPOKEN, MAX_GREETING_BYTES + 1))
     assert rejected.value.counter == "rejected_oversize"
 
 
 def test_a_greeting_that_is_none_is_refused() -> None:
     _, acceptor = sides()
     with pytest.raises(Rejected) as rejected:
-        acceptor.feed(MAGIC + struct.pack("<HH", PROTOCOL_VERSION, 3) + b"\x93\x01\x02" + bytes(32))
+        acceptor.feed(MAGIC + struct.pack("<HHH", *SPOKEN, 3) + b"\x93\x01\x02" + bytes(32))
     assert rejected.value.counter == "rejected_malformed"
 
 

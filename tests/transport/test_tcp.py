@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from raycons.errors import TransportError
-from raycons.transport.contract import PROTOCOL_VERSION, Address
+from raycons.transport.contract import SPOKEN, Address
 from raycons.transport.gate import Direction, Gate
 from raycons.transport.greeting import MAGIC, Handshake
 
@@ -321,14 +321,14 @@ def test_a_client_that_does_not_read_is_disconnected(play: Play) -> None:
 
 def prelude(greeting_bytes: int) -> bytes:
     """What a speaker of our version begins with: how long its greeting will be."""
-    return MAGIC + struct.pack("<HH", PROTOCOL_VERSION, greeting_bytes)
+    return MAGIC + struct.pack("<HHH", *SPOKEN, greeting_bytes)
 
 
 @pytest.mark.parametrize(
     ("said", "counter"),
     [
         (b"GET / HTTP/1.1\r\n\r\n", "rejected_stranger"),
-        (b"raycons\x00\x63\x00\x00\x00", "rejected_version"),
+        (b"raycons\x00\x63\x00\x63\x00\x00\x00", "rejected_version"),
         (prelude(0xFFFF), "rejected_oversize"),
         (prelude(2) + b"\xc1\xc1" + bytes(32), "rejected_malformed"),
     ],

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from raycons.transport.wire import HEADER_BYTES, FrameParser, Oversize, encode_frame
 
+VERSION = 7  # of the protocol: the parser hands on whatever it is
 MAX_BODY = 300
 frames = st.tuples(
     st.integers(0, 255),
@@ -37,7 +38,7 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
 def test_frames_come_out_whole_however_the_stream_is_cut(
     sent: list[tuple[int, int, int, bytes]], places: list[int]
 ) -> None:
-    stream = b"".join(encode_frame(*frame) for frame in sent)
+    stream = b"".join(encode_frame(VERSION, *frame) for frame in sent)
     assert parse(cut(stream, places)) == sent
     assert parse([bytes([byte]) for byte in stream]) == sent
 
@@ -46,8 +47,8 @@ def test_frames_come_out_whole_however_the_stream_is_cut(
 def test_a_truncated_stream_gives_the_whole_frames_and_nothing_else(
     sent: list[tuple[int, int, int, bytes]], missing: int
 ) -> None:
-    last = encode_frame(1, 2, 3, b"x" * MAX_BODY)
-    stream = b"".join(encode_frame(*frame) for frame in sent)
+    last = encode_frame(VERSION, 1, 2, 3, b"x" * MAX_BODY)
+    stream = b"".join(encode_frame(VERSION, *frame) for frame in sent)
     assert parse([stream + last[:-missing]]) == sent
 
 
@@ -87,7 +88,7 @@ def reference(stream: bytes) -> list[tuple[int, int, int, bytes]] | None:
 
 @pytest.mark.parametrize("first_read", [HEADER_BYTES, 3])
 def test_an_oversize_frame_is_refused_from_its_header_alone(first_read: int) -> None:
-    header = encode_frame(1, 1, 1, b"x" * (MAX_BODY + 1))[:HEADER_BYTES]
+    header = encode_frame(VERSION, 1, 1, 1, b"x" * (MAX_BODY + 1))[:HEADER_BYTES]
     with pytest.raises(Oversize, match="301 bytes; the limit is 300"):
         parse([header[:first_read], header[first_read:]])
 
@@ -96,5 +97,5 @@ def test_frames_before_an_oversize_one_are_handed_over() -> None:
     found: list[bytes] = []
     parser = FrameParser(lambda *frame: found.append(frame[-1]), 2)
     with pytest.raises(Oversize):
-        parser.feed(encode_frame(1, 1, 1, b"ok") + encode_frame(1, 1, 1, b"bad"))
+        parser.feed(encode_frame(VERSION, 1, 1, 1, b"ok") + encode_frame(VERSION, 1, 1, 1, b"bad"))
     assert found == [b"ok"]

@@ -1,8 +1,8 @@
 """The state of a Raft replica, and the few moves that every duty makes with it.
 
 A replica is put together in `replica.py` from one class a duty, each standing on this one:
-`election`, `idleness`, `replication`, `reads`, `snapshot`, `change`. They share this state, as the
-paper's figure 2 does; the moves here keep its invariants:
+`election`, `idleness`, `replication`, `reads`, `snapshot`, `change`, `upgrade`. They share this
+state, as the paper's figure 2 does; the moves here keep its invariants:
 
 - `term` never falls; `vote` changes only with `term`, or from nobody to somebody.
 - `commit` never falls and never passes the log's end.
@@ -57,6 +57,7 @@ class Core:
         self.id = id
         self.settings = settings
         self.random = random
+        self.newest_version = 1  # the newest format that this release handles; see `upgrade`
 
         # On disk: figure 2's persistent state. An entry's term bounds ours even if the hard state
         # was written before it.
@@ -71,6 +72,7 @@ class Core:
         self.commit: Index = start.applied
         self.applied: Index = start.applied  # what Apply effects were given for
         self.retired = False
+        self.silent = False  # it is over for us, retired or outdated: hear and say nothing more
 
         # Writes: the pending ones become one Persist at the next drain.
         self.write_number = 0  # of the newest Persist or InstallSnapshot given out

@@ -43,7 +43,7 @@ class Election(Core):
         """Whether this replica could serve as a leader now."""
         return (
             self.may_be_needed()
-            and not self.retired
+            and not self.silent
             and not self.bound(now)
             and not self.disk_silent(now, self.settings.election_timeout_s)
         )
@@ -108,7 +108,7 @@ class Election(Core):
 
     def receive_timeout_now(self, sender: ReplicaId, message: TimeoutNow, now: float) -> None:
         """The leader hands over to us: campaign without asking first."""
-        if message.term != self.term or self.role == "leader" or self.retired:
+        if message.term != self.term or self.role == "leader" or self.silent:
             return
         if self.may_be_needed() and not self.disk_silent(now, self.settings.election_timeout_s):
             self.campaign(now, release=True)

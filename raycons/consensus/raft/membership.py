@@ -83,6 +83,12 @@ def leave_joint(configuration: Configuration) -> Configuration:
     )
 
 
+def raise_version(configuration: Configuration, version: int) -> Configuration:
+    """Let the group write in a newer format, which every member handles."""
+    assert version > configuration.version
+    return msgspec.structs.replace(configuration, version=version)
+
+
 def sorted_ids(configuration: Configuration) -> list[ReplicaId]:
     """The ids of all replicas, for messages."""
     return sorted(configuration.ids)

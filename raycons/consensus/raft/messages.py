@@ -102,6 +102,7 @@ class HeartbeatReply(_Message, frozen=True):
     round: int
     promise_s: float
     last: Index  # where the sender's log ends: an end below what it acknowledged means a lost disk
+    version: int = 1  # the newest format that the sender's release handles; see `upgrade`
 
 
 class ReadIndex(_Message, frozen=True):

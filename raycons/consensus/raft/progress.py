@@ -39,6 +39,7 @@ class Progress:
         "snapshot",
         "snapshot_next",
         "snapshot_sent_at",
+        "version",
     )
 
     def __init__(self, next: Index, now: float) -> None:
@@ -56,6 +57,7 @@ class Progress:
         self.snapshot = 0  # the stream under way; 0: the driver has not named it yet
         self.snapshot_next = 0
         self.snapshot_sent_at = 0.0
+        self.version = 0  # the newest format that it handles; 0: it has not said yet
 
     def may_send(self, max_messages: int, max_bytes: int) -> bool:
         """Whether one more Append may leave now."""

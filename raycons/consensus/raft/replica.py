@@ -7,6 +7,7 @@
     reads         ReadIndex and leases
     snapshot      streaming the state where the log does not reach back
     change        joint configurations, learners, handing over
+    upgrade       the format that all members handle, and that the group may write
     this file     which message goes to which duty, what time brings, what a drain gives
 
 Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (extended version), and
@@ -26,7 +27,6 @@ from typing import Any
 from raycons.config import RaftSettings
 from raycons.consensus.contract import Effect, Retired, WriteNumber
 from raycons.consensus.quorum import ReplicaId
-from raycons.consensus.raft.change import Changes
 from raycons.consensus.raft.core import NEVER, Start
 from raycons.consensus.raft.messages import (
     Append,
@@ -45,24 +45,34 @@ from raycons.consensus.raft.messages import (
     TimeoutNow,
     VoteReply,
 )
+from raycons.consensus.raft.upgrade import Upgrades
 
 Handler = Callable[["RaftReplica", ReplicaId, Any, float], None]
 
 
-class RaftReplica(Changes):
+class RaftReplica(Upgrades):
     """One replica of one group; implements `consensus.contract.Replica`."""
 
     def __init__(
-        self, id: ReplicaId, start: Start, settings: RaftSettings, random: Random, now: float
+        self,
+        id: ReplicaId,
+        start: Start,
+        settings: RaftSettings,
+        random: Random,
+        now: float,
+        version: int = 1,
     ) -> None:
+        """`version` is the newest format that this release handles."""
         super().__init__(id, start, settings, random, now)
+        self.newest_version = version
         self.reset_election_timer(now)
+        self.check_version(self.configuration)
 
     # --- events -----------------------------------------------------------------------------------
 
     def receive(self, sender: ReplicaId, message: Any, now: float) -> None:
         """A message from a peer arrived."""
-        if self.retired:
+        if self.silent:
             return
         kind = type(message)
         if kind in _ELECTION:
@@ -111,6 +121,7 @@ class RaftReplica(Changes):
                     self.become_follower(0, now, "a quorum is silent")
                     return
                 self.mind_transfer(now)
+                self.mind_version(now)
                 self.beat(now)
         elif now >= self.election_deadline:
             self.election_timer_due(now)
@@ -119,7 +130,7 @@ class RaftReplica(Changes):
 
     def next_deadline(self) -> float:
         """When `tick` should be called next, if nothing else happens before."""
-        if self.retired:
+        if self.silent:
             return NEVER
         if self.role == "leader":
             deadline = min(self.heartbeat_due, self.beat_due)
@@ -156,7 +167,7 @@ class RaftReplica(Changes):
     def retire(self, now: float, reason: str) -> None:
         """Never vote, campaign or acknowledge again under this identity."""
         self.become_follower(0, now, f"retired: {reason}")
-        self.retired = True
+        self.retired = self.silent = True
         self.emit(Retired(reason))
 
 

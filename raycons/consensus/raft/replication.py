@@ -205,6 +205,8 @@ class Replication(Idleness):
             self.append_entry(entry)
             if entry.kind == EntryKind.CONFIGURATION:
                 self.configuration_appended(entry)
+                if self.silent:
+                    return
         last = previous + len(message.entries)
         self.acknowledge = max(self.acknowledge or 0, last)
         # The leader's commit index is true of the leader's log; ours is known to agree with it
@@ -263,7 +265,9 @@ class Replication(Idleness):
         promise = self.configuration.lease_s
         if promise:
             self.promised_until = max(self.promised_until, now + promise)
-        self.reply(sender, HeartbeatReply(self.term, message.round, promise, self.log.last_index))
+        last = self.log.last_index
+        reply = HeartbeatReply(self.term, message.round, promise, last, self.newest_version)
+        self.reply(sender, reply)
 
     def receive_heartbeat_reply(
         self, sender: ReplicaId, message: HeartbeatReply, now: float
@@ -272,7 +276,7 @@ class Replication(Idleness):
         progress = self.progress.get(sender)
         if progress is None:
             return
-        progress.heard_at = now
+        progress.heard_at, progress.version = now, message.version
         if message.round > progress.match_round and message.last < progress.match:
             # It answered a question sent after it acknowledged more than it now has.
             self.send(

@@ -7,6 +7,7 @@ connection the same view goes on where it stopped. Raft paper, section 7.
 
 from __future__ import annotations
 
+from raycons.consensus.configuration import Configuration
 from raycons.consensus.contract import (
     EntryId,
     HardState,
@@ -86,6 +87,9 @@ class Snapshots(Reads):
     def receive_snapshot_chunk(self, sender: ReplicaId, message: SnapshotChunk, now: float) -> None:
         """Put the piece aside; with the last one the whole becomes the state, all at once."""
         self.follow(sender, now)
+        self.check_version(message.meta.configuration)
+        if self.silent:
+            return  # the state is in a format that this release may not handle
         last = EntryId(*message.meta.last)
         if last.index > self.commit and self.log.holds(last):
             # We have these entries: what follows them may already be acknowledged, so keep it all.
@@ -141,3 +145,9 @@ class Snapshots(Reads):
         reply = SnapshotReply(self.term, message.snapshot, message.sequence + 1, True)
         self.emit(Send(sender, Appended(self.term, held), after))
         self.emit(Send(sender, reply, after))
+
+    # --- asked of the other duties ----------------------------------------------------------------
+
+    def check_version(self, configuration: Configuration) -> None:
+        """Provided by `upgrade`."""
+        raise NotImplementedError
