@@ -16,7 +16,8 @@ from raycons.cluster.settings import FRAME_MARGIN_BYTES
 from raycons.config import MemberSettings
 from raycons.errors import ClusterLost, Unavailable
 from raycons.member.codec import MemberCodec
-from raycons.member.naming import NAMESPACE, supervisor_name
+from raycons.member.lookup import actor_named
+from raycons.member.naming import supervisor_name
 from raycons.member.rediscovery import Found, addresses, find_members
 from raycons.member.shell import GROUP
 from raycons.member.wiring import resolver
@@ -84,16 +85,8 @@ def stopped(name: str) -> str:
 
 
 async def has_supervisor(name: str) -> bool:
-    """Whether anybody is there to bring lost members of the cluster back."""
-    import ray
-
-    try:
-        await asyncio.get_running_loop().run_in_executor(
-            None, lambda: ray.get_actor(supervisor_name(name), namespace=NAMESPACE)
-        )
-    except ValueError:
-        return False
-    return True
+    """Whether anybody is there to bring lost members of the cluster back. Raises Unavailable."""
+    return await asyncio.to_thread(actor_named, supervisor_name(name)) is not None
 
 
 def client_settings(member: MemberSettings) -> ClientSettings:

@@ -20,6 +20,7 @@ import msgspec
 from raycons.cluster.settings import ClusterSettings
 from raycons.errors import StoreError, StoreLocked
 from raycons.member.hosting import SETTINGS_FILE
+from raycons.member.lookup import actor_names
 from raycons.store import directory
 
 TASK_S = 30.0  # a node that has not run a short task by then is left out
@@ -139,10 +140,7 @@ async def _on_every_node(function: Callable[..., Any], arguments: Sequence[Any])
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    loop = asyncio.get_running_loop()
-    nodes = [
-        node["NodeID"] for node in await loop.run_in_executor(None, ray.nodes) if node["Alive"]
-    ]
+    nodes = [node["NodeID"] for node in await asyncio.to_thread(_nodes) if node["Alive"]]
     task = ray.remote(num_cpus=0, max_retries=0)(function)
 
     async def run(node: str) -> Any:
@@ -155,6 +153,15 @@ async def _on_every_node(function: Callable[..., Any], arguments: Sequence[Any])
             return None  # the node went away meanwhile, or is about to
 
     return dict(zip(nodes, await asyncio.gather(*(run(node) for node in nodes)), strict=True))
+
+
+def _nodes() -> list[dict[str, Any]]:
+    """Ray's nodes. Raises Unavailable where Ray refuses to say."""
+    import ray
+
+    actor_names()  # `ray.nodes()` aborts a process that Ray's control plane no longer knows
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return nodes
 
 
 async def _answer(reference: Any) -> Any:

@@ -21,6 +21,7 @@ from raycons.cluster.rays import unwrap
 from raycons.cluster.settings import ClusterSettings
 from raycons.cluster.supervisor import Supervisor
 from raycons.errors import ClusterError, ClusterNotFound
+from raycons.member.lookup import actor_named, refusal
 from raycons.member.naming import NAMESPACE, supervisor_name
 
 log = logging.getLogger(__name__)
@@ -48,16 +49,13 @@ async def start_cluster(
 def _supervisor(name: str) -> Any:
     import ray
 
-    return (
-        ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0)(Supervisor)
-        .options(
-            name=supervisor_name(name),
-            namespace=NAMESPACE,
-            lifetime="detached",
-            get_if_exists=True,
-        )
-        .remote(name)
+    made = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0)(Supervisor).options(
+        name=supervisor_name(name), namespace=NAMESPACE, lifetime="detached", get_if_exists=True
     )
+    try:
+        return made.remote(name)
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        raise refusal(error) from error
 
 
 async def _start(supervisor: Any, settings: ClusterSettings, timeout_s: float) -> Charter:
@@ -118,12 +116,8 @@ async def _end_supervisor(name: str) -> bool:
     """Keep the supervisor from reviving what is about to end; whether there was one."""
     import ray
 
-    loop = asyncio.get_running_loop()
-    try:
-        supervisor = await loop.run_in_executor(
-            None, lambda: ray.get_actor(supervisor_name(name), namespace=NAMESPACE)
-        )
-    except ValueError:
+    supervisor = await asyncio.to_thread(actor_named, supervisor_name(name))
+    if supervisor is None:
         return False
     with contextlib.suppress(TimeoutError, ray.exceptions.RayError):
         await asyncio.wait_for(_await(supervisor.halt.remote()), HALT_S)

@@ -1,0 +1,66 @@
+"""Asking Ray for actors by name, with its refusals told in our words.
+
+A control plane (GCS) that ended and came back without fault tolerance has another identity and
+knows nothing of the nodes that run: it refuses those who were connected to the former one. Calls to
+actors that are known go on, which is why only the questions here fail.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raycons.errors import Unavailable
+from raycons.member.naming import NAMESPACE
+
+_ANOTHER = "WrongClusterID"  # what Ray says, inside another error's text, of another identity
+_REMEDY = (
+    "connect this process anew (ray.shutdown(), then ray.init()); where that fails too, restart "
+    "Ray on every node: raycons.start then resumes what is on disk. Clients that are connected go "
+    "on meanwhile"
+)
+
+
+def actor_named(name: str) -> Any:
+    """The handle of raycons' actor `name`; None where there is none. May block.
+
+    Raises Unavailable where Ray refuses to say.
+    """
+    import ray
+
+    try:
+        return ray.get_actor(name, namespace=NAMESPACE)
+    except ValueError:
+        return None
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        raise refusal(error) from error
+
+
+def actor_names() -> list[str]:
+    """The names of all actors of raycons, alive or restarting. May block.
+
+    Raises Unavailable where Ray refuses to say.
+    """
+    import ray
+
+    try:
+        named = ray.util.list_named_actors(all_namespaces=True)
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        raise refusal(error) from error
+    return [actor["name"] for actor in named if actor["namespace"] == NAMESPACE]
+
+
+def refusal(error: BaseException) -> Unavailable:
+    """What to tell where Ray answered a question for actors with `error`.
+
+    >>> print(refusal(ConnectionError("it is away")))  # doctest: +ELLIPSIS
+    Ray does not say which actors run (it is away): try again; if it lasts, connect this ...
+    """
+    said = next(iter(str(error).splitlines()), "") or type(error).__name__
+    if _ANOTHER in said:
+        return Unavailable(
+            "Ray's control plane was started anew and does not know this process, nor the nodes "
+            f"of before ({said}): {_REMEDY}"
+        )
+    return Unavailable(
+        f"Ray does not say which actors run ({said}): try again; if it lasts, {_REMEDY}"
+    )
