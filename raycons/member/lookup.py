@@ -56,10 +56,10 @@ def refusal(error: BaseException) -> Unavailable:
     Ray does not say which actors run (it is away): try again; if it lasts, connect this ...
     """
     said = next(iter(str(error).splitlines()), "") or type(error).__name__
-    if _ANOTHER in said:
+    if _ANOTHER in said:  # the rest of it speaks of tokens, which are not what is wrong
         return Unavailable(
-            "Ray's control plane was started anew and does not know this process, nor the nodes "
-            f"of before ({said}): {_REMEDY}"
+            f"Ray's control plane was started anew ({_ANOTHER}) and does not know this process, "
+            f"nor the nodes of before: {_REMEDY}"
         )
     return Unavailable(
         f"Ray does not say which actors run ({said}): try again; if it lasts, {_REMEDY}"
