@@ -30,6 +30,7 @@ from raycons.transport.contract import (
     Greeting,
     PeerId,
 )
+from raycons.transport.fallback_client import FallbackClientTransport
 from raycons.transport.settings import TransportSettings
 from raycons.transport.tcp_client import TcpClientTransport
 from raycons.transport.tls import contexts_of_ray
@@ -114,11 +115,12 @@ async def open_client(charter: Charter, settings: ClientSettings | None = None) 
     Without `settings`, the bounds of keys and values are those that the cluster was started with.
 
     Where the members' ports cannot be reached, as from a driver that came through Ray Client, the
-    client falls back to actor calls by itself.
+    client falls back to actor calls by itself: at once where none can, and to each member whose
+    port is out of reach for a while.
     """
     known = await find(charter)
     over_sockets = charter.settings.transport == "tcp" and await _any_port_open(known)
-    make = _tcp if over_sockets else _actor
+    make = _tcp_or_actor if over_sockets else _actor
 
     async def rediscover() -> Mapping[PeerId, Address]:
         found = await find(charter)
@@ -171,6 +173,15 @@ async def reopen_client(charter: Charter, former: AsyncClient) -> AsyncClient:
     """A client for a forked child, where Ray does not work: at the addresses that were known."""
     return AsyncClient(
         lambda handler: _tcp(charter, handler), former.members, None, former.settings
+    )
+
+
+def _tcp_or_actor(charter: Charter, handler: ClientHandler) -> ClientTransport:
+    return FallbackClientTransport(
+        handler,
+        sockets=lambda way: _tcp(charter, way),
+        calls=lambda way: _actor(charter, way),
+        takes_connections=_takes_connections,
     )
 
 

@@ -27,6 +27,7 @@ def actor_named(name: str) -> Any:
     """
     import ray
 
+    _check_connected()
     try:
         return ray.get_actor(name, namespace=NAMESPACE)
     except ValueError:
@@ -42,11 +43,20 @@ def actor_names() -> list[str]:
     """
     import ray
 
+    _check_connected()
     try:
         named = ray.util.list_named_actors(all_namespaces=True)
     except (ray.exceptions.RayError, ConnectionError) as error:
         raise refusal(error) from error
     return [actor["name"] for actor in named if actor["namespace"] == NAMESPACE]
+
+
+def _check_connected() -> None:
+    """Raise Unavailable without a Ray: each of its questions would start one in this process."""
+    import ray
+
+    if not ray.is_initialized():
+        raise refusal(ConnectionError("this process is not connected to Ray any more"))
 
 
 def refusal(error: BaseException) -> Unavailable:

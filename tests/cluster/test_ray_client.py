@@ -46,7 +46,7 @@ def test_a_driver_through_ray_client_falls_back_to_actor_calls(tmp_path: Path) -
             return cluster.kv()._client.run(transport)
 
 
-        assert serve(raycons.start("prod"), "by-port") == "TcpClientTransport"
+        assert serve(raycons.start("prod"), "by-port") == "FallbackClientTransport"
 
         async def no_way(host, port, **_):
             attempts.append(port)

@@ -30,6 +30,7 @@ def refused(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(*_: Any, **__: Any) -> None:
         raise request.param
 
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "get_actor", refuse)
     monkeypatch.setattr(ray.util, "list_named_actors", refuse)
     # It would end this very process, where the control plane was replaced.
@@ -81,5 +82,15 @@ def test_a_missing_actor_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: Any, **__: Any) -> None:
         raise ValueError("Failed to look up actor with name")
 
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "get_actor", missing)
     assert actor_named("prod/replica-1") is None
+
+
+def test_no_ray_is_started_by_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "get_actor", lambda *_, **__: pytest.fail("asked all the same"))
+    monkeypatch.setattr(ray.util, "list_named_actors", lambda **__: pytest.fail("asked"))
+    for question in (lambda: actor_named("prod/supervisor"), actor_names):
+        with pytest.raises(errors.Unavailable, match="not connected to Ray any more"):
+            question()
