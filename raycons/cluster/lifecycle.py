@@ -91,9 +91,11 @@ async def _not_found(name: str) -> ClusterNotFound:
 async def stop_cluster(name: str, *, destroy: bool, path: str | None) -> None:
     """End the cluster's actors, after all is on disk; with `destroy`, remove its stores.
 
-    Raises ClusterNotFound where there is nothing to stop or to destroy.
+    Raises ClusterNotFound where there is nothing to stop or to destroy, Unavailable where Ray
+    refuses to say.
     """
     check_name(name)
+    await asyncio.to_thread(running_clusters)  # nothing is ended where the rest could not be found
     for handle in open_handles(name):
         await handle.cluster_stopped()
     ran = await _end_supervisor(name)

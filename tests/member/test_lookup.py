@@ -78,6 +78,15 @@ def test_a_line_to_an_actor_tries_again(refused: None) -> None:
     assert resolver("prod")(1) is None
 
 
+def test_a_stop_that_cannot_find_the_members_ends_nobody(
+    refused: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Handles of actors that are known can be had all the same, and what they name be killed."""
+    monkeypatch.setattr(ray, "get_actor", lambda *_, **__: pytest.fail("found the supervisor"))
+    with pytest.raises(errors.Unavailable):
+        asyncio.run(lifecycle.stop_cluster("prod", destroy=True, path=None))
+
+
 def test_a_missing_actor_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: Any, **__: Any) -> None:
         raise ValueError("Failed to look up actor with name")
