@@ -230,7 +230,7 @@ def test_an_async_actor_is_no_driver_either(ray_session: None) -> None:
 
 
 def test_reads_by_lease_reach_the_members(yard: Yard, recordings: Recordings) -> None:
-    cluster = yard.start(reads="lease")
+    cluster = yard.start(reads="lease", storage="memory")
     kv = recordings.wrap(cluster.kv())
     kv.put("a", b"1")
     assert [kv.get("a") for _ in range(20)] == [b"1"] * 20
@@ -241,7 +241,7 @@ def test_reads_by_lease_reach_the_members(yard: Yard, recordings: Recordings) ->
         said = background().run(cluster._cluster.client.inspect(id))
         assert configuration_of(said).lease_s == LEASE_S
     with pytest.raises(errors.ClusterExists, match="reads is 'lease', asked for 'read-index'"):
-        yard.start()
+        yard.start(storage="memory")
 
 
 def test_bad_arguments_are_named(ray_session: None) -> None:
