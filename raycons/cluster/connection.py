@@ -16,7 +16,8 @@ from raycons.cluster.settings import FRAME_MARGIN_BYTES
 from raycons.config import MemberSettings
 from raycons.errors import ClusterLost, Unavailable
 from raycons.member.codec import MemberCodec
-from raycons.member.naming import NAMESPACE, supervisor_name
+from raycons.member.lookup import actor_named
+from raycons.member.naming import supervisor_name
 from raycons.member.rediscovery import Found, addresses, find_members
 from raycons.member.shell import GROUP
 from raycons.member.wiring import resolver
@@ -29,6 +30,7 @@ from raycons.transport.contract import (
     Greeting,
     PeerId,
 )
+from raycons.transport.fallback_client import FallbackClientTransport
 from raycons.transport.settings import TransportSettings
 from raycons.transport.tcp_client import TcpClientTransport
 from raycons.transport.tls import contexts_of_ray
@@ -84,16 +86,8 @@ def stopped(name: str) -> str:
 
 
 async def has_supervisor(name: str) -> bool:
-    """Whether anybody is there to bring lost members of the cluster back."""
-    import ray
-
-    try:
-        await asyncio.get_running_loop().run_in_executor(
-            None, lambda: ray.get_actor(supervisor_name(name), namespace=NAMESPACE)
-        )
-    except ValueError:
-        return False
-    return True
+    """Whether anybody is there to bring lost members of the cluster back. Raises Unavailable."""
+    return await asyncio.to_thread(actor_named, supervisor_name(name)) is not None
 
 
 def client_settings(member: MemberSettings) -> ClientSettings:
@@ -121,11 +115,12 @@ async def open_client(charter: Charter, settings: ClientSettings | None = None) 
     Without `settings`, the bounds of keys and values are those that the cluster was started with.
 
     Where the members' ports cannot be reached, as from a driver that came through Ray Client, the
-    client falls back to actor calls by itself.
+    client falls back to actor calls by itself: at once where none can, and to each member whose
+    port is out of reach for a while.
     """
     known = await find(charter)
     over_sockets = charter.settings.transport == "tcp" and await _any_port_open(known)
-    make = _tcp if over_sockets else _actor
+    make = _tcp_or_actor if over_sockets else _actor
 
     async def rediscover() -> Mapping[PeerId, Address]:
         found = await find(charter)
@@ -178,6 +173,15 @@ async def reopen_client(charter: Charter, former: AsyncClient) -> AsyncClient:
     """A client for a forked child, where Ray does not work: at the addresses that were known."""
     return AsyncClient(
         lambda handler: _tcp(charter, handler), former.members, None, former.settings
+    )
+
+
+def _tcp_or_actor(charter: Charter, handler: ClientHandler) -> ClientTransport:
+    return FallbackClientTransport(
+        handler,
+        sockets=lambda way: _tcp(charter, way),
+        calls=lambda way: _actor(charter, way),
+        takes_connections=_takes_connections,
     )
 
 

@@ -32,7 +32,8 @@ from raycons.cluster.status import (
 )
 from raycons.consensus.configuration import Configuration
 from raycons.errors import Closed, NoSuchMember, Unavailable
-from raycons.member.naming import NAMESPACE, supervisor_name
+from raycons.member.lookup import actor_named
+from raycons.member.naming import supervisor_name
 from raycons.member.protocol import Transfer
 from raycons.transport.contract import PeerId
 
@@ -202,16 +203,12 @@ class AsyncCluster(StaysHere):
             raise Unavailable(f"the supervisor of {self.name!r} is not there: {error}") from error
 
     async def _supervisor(self) -> Any:
-        import ray
-
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                None, lambda: ray.get_actor(supervisor_name(self.name), namespace=NAMESPACE)
-            )
-        except ValueError as error:
+        supervisor = await asyncio.to_thread(actor_named, supervisor_name(self.name))
+        if supervisor is None:
             raise Unavailable(
                 f"cluster {self.name!r} has no supervisor; raycons.start({self.name!r}) makes one"
-            ) from error
+            )
+        return supervisor
 
     # --- end --------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from raycons.cluster.markers import Marker, read_marker, remove_marker, write_ma
 from raycons.cluster.settings import ClusterSettings
 from raycons.errors import StoreError, StoreLocked
 from raycons.member.hosting import SETTINGS_FILE
+from raycons.member.lookup import actor_names
 from raycons.store import directory
 
 log = logging.getLogger(__name__)
@@ -153,10 +154,7 @@ async def _on_every_node(function: Callable[..., Any], arguments: Sequence[Any])
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    loop = asyncio.get_running_loop()
-    nodes = [
-        node["NodeID"] for node in await loop.run_in_executor(None, ray.nodes) if node["Alive"]
-    ]
+    nodes = [node["NodeID"] for node in await asyncio.to_thread(_nodes) if node["Alive"]]
     task = ray.remote(num_cpus=0, max_retries=0)(function)
 
     async def run(node: str) -> Any:
@@ -169,6 +167,15 @@ async def _on_every_node(function: Callable[..., Any], arguments: Sequence[Any])
             return None  # the node went away meanwhile, or is about to
 
     return dict(zip(nodes, await asyncio.gather(*(run(node) for node in nodes)), strict=True))
+
+
+def _nodes() -> list[dict[str, Any]]:
+    """Ray's nodes. Raises Unavailable where Ray refuses to say."""
+    import ray
+
+    actor_names()  # `ray.nodes()` aborts a process that Ray's control plane no longer knows
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return nodes
 
 
 async def _answer(reference: Any) -> Any:

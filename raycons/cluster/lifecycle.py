@@ -21,6 +21,7 @@ from raycons.cluster.rays import unwrap
 from raycons.cluster.settings import ClusterSettings
 from raycons.cluster.supervisor import Supervisor
 from raycons.errors import ClusterError, ClusterNotFound
+from raycons.member.lookup import actor_named, refusal
 from raycons.member.naming import NAMESPACE, supervisor_name
 
 log = logging.getLogger(__name__)
@@ -48,16 +49,13 @@ async def start_cluster(
 def _supervisor(name: str) -> Any:
     import ray
 
-    return (
-        ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0)(Supervisor)
-        .options(
-            name=supervisor_name(name),
-            namespace=NAMESPACE,
-            lifetime="detached",
-            get_if_exists=True,
-        )
-        .remote(name)
+    made = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0)(Supervisor).options(
+        name=supervisor_name(name), namespace=NAMESPACE, lifetime="detached", get_if_exists=True
     )
+    try:
+        return made.remote(name)
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        raise refusal(error) from error
 
 
 async def _start(supervisor: Any, settings: ClusterSettings, timeout_s: float) -> Charter:
@@ -93,9 +91,11 @@ async def _not_found(name: str) -> ClusterNotFound:
 async def stop_cluster(name: str, *, destroy: bool, path: str | None) -> None:
     """End the cluster's actors, after all is on disk; with `destroy`, remove its stores.
 
-    Raises ClusterNotFound where there is nothing to stop or to destroy.
+    Raises ClusterNotFound where there is nothing to stop or to destroy, Unavailable where Ray
+    refuses to say.
     """
     check_name(name)
+    await asyncio.to_thread(running_clusters)  # nothing is ended where the rest could not be found
     for handle in open_handles(name):
         await handle.cluster_stopped()
     ran = await _end_supervisor(name)
@@ -119,12 +119,8 @@ async def _end_supervisor(name: str) -> bool:
     """Keep the supervisor from reviving what is about to end; whether there was one."""
     import ray
 
-    loop = asyncio.get_running_loop()
-    try:
-        supervisor = await loop.run_in_executor(
-            None, lambda: ray.get_actor(supervisor_name(name), namespace=NAMESPACE)
-        )
-    except ValueError:
+    supervisor = await asyncio.to_thread(actor_named, supervisor_name(name))
+    if supervisor is None:
         return False
     with contextlib.suppress(TimeoutError, ray.exceptions.RayError):
         await asyncio.wait_for(_await(supervisor.halt.remote()), HALT_S)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from raycons.errors import BadArgument
-from raycons.member.naming import NAMESPACE, cluster_of, member_id
+from raycons.member.lookup import actor_names
+from raycons.member.naming import cluster_of, member_id
 
 MAX_NAME = 64
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -26,19 +27,15 @@ def check_name(name: str) -> str:
     return name
 
 
-def _actors() -> list[str]:
-    import ray
-
-    named = ray.util.list_named_actors(all_namespaces=True)
-    return [actor["name"] for actor in named if actor["namespace"] == NAMESPACE]
-
-
 def running_clusters() -> list[str]:
-    """The names of all clusters that have an actor in this Ray cluster."""
-    return sorted({name for name in map(cluster_of, _actors()) if name is not None})
+    """The names of all clusters that have an actor in this Ray cluster. Raises Unavailable."""
+    return sorted({name for name in map(cluster_of, actor_names()) if name is not None})
 
 
 def running_members(cluster: str) -> list[int]:
-    """The ids of the cluster's members that have an actor (alive or restarting)."""
-    ids = (member_id(cluster, actor) for actor in _actors())
+    """The ids of the cluster's members that have an actor (alive or restarting).
+
+    Raises Unavailable where Ray refuses to say.
+    """
+    ids = (member_id(cluster, actor) for actor in actor_names())
     return sorted(id for id in ids if id is not None)

@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from raycons.member.naming import NAMESPACE, member_name
+from raycons.errors import Unavailable
+from raycons.member.lookup import actor_named
+from raycons.member.naming import member_name
 from raycons.member.spec import Introduction
 from raycons.transport.contract import Address, PeerId
 
@@ -34,11 +36,11 @@ async def _find(cluster: str, uuid: str, id: PeerId) -> Found | None:
     import ray
 
     try:
-        handle = await asyncio.get_running_loop().run_in_executor(
-            None, lambda: ray.get_actor(member_name(cluster, id), namespace=NAMESPACE)
-        )
+        handle = await asyncio.to_thread(actor_named, member_name(cluster, id))
+        if handle is None:
+            return None
         introduction = await asyncio.wait_for(_ask(handle), ANSWER_S)
-    except (ValueError, TimeoutError, ray.exceptions.RayError):
+    except (Unavailable, TimeoutError, ray.exceptions.RayError):
         return None
     return Found(handle, introduction) if uuid in ("", introduction.uuid) else None
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from raycons.errors import Unavailable
 from raycons.member.codec import MemberCodec
-from raycons.member.naming import NAMESPACE, member_name
+from raycons.member.lookup import actor_named
+from raycons.member.naming import member_name
 from raycons.member.shell import Shell
 from raycons.member.spec import MemberSpec
 from raycons.store.contract import Batch, Space, Store
@@ -126,11 +128,8 @@ def resolver(cluster: str) -> Callable[[PeerId], Any]:
     """Finds the actors of a cluster's members by name; None for one that has none."""
 
     def resolve(peer: PeerId) -> Any:
-        import ray
-
-        try:
-            return ray.get_actor(member_name(cluster, peer), namespace=NAMESPACE)
-        except ValueError:
-            return None
+        with contextlib.suppress(Unavailable):
+            return actor_named(member_name(cluster, peer))
+        return None
 
     return resolve

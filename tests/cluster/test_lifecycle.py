@@ -14,6 +14,9 @@ import ray
 import raycons
 import raycons.aio
 from raycons import errors
+from raycons.client.background import background
+from raycons.cluster.settings import LEASE_S
+from raycons.cluster.status import configuration_of
 from tests.cluster.yard import Yard, eventually, serving
 from tests.recording import Recordings
 
@@ -209,15 +212,67 @@ def test_names_that_are_not_there(yard: Yard) -> None:
 
 
 def test_start_and_stop_belong_in_a_driver(ray_session: None) -> None:
-    @ray.remote(num_cpus=0)
-    def start() -> str:
-        try:
-            raycons.start("from-a-task")
-        except errors.InsideRayWorker as error:
-            return str(error)
-        return "started"
+    calls = {
+        "raycons.start": lambda: raycons.start("from-a-worker"),
+        "raycons.stop": lambda: raycons.stop("from-a-worker"),
+        "raycons.aio.start": lambda: asyncio.run(raycons.aio.start("from-a-worker")),
+        "raycons.aio.stop": lambda: asyncio.run(raycons.aio.stop("from-a-worker")),
+    }
 
-    assert "raycons.connect" in ray.get(start.remote())
+    def refusals() -> dict[str, str]:
+        told = {}
+        for what, call in calls.items():
+            try:
+                call()
+            except errors.InsideRayWorker as error:
+                told[what] = str(error)
+        return told
+
+    @ray.remote(num_cpus=0)
+    class Worker:
+        def refusals(self) -> dict[str, str]:
+            return refusals()
+
+    in_a_task = ray.remote(num_cpus=0)(refusals).remote()
+    worker = Worker.remote()  # type: ignore[attr-defined]
+    for told in ray.get([in_a_task, worker.refusals.remote()], timeout=60):
+        assert told.keys() == calls.keys()
+        for what, text in told.items():
+            assert text.startswith(f"{what} belongs in a driver")
+            assert "raycons.connect(name)" in text
+
+
+def test_an_async_actor_is_no_driver_either(ray_session: None) -> None:
+    @ray.remote(num_cpus=0)
+    class Worker:
+        async def refusals(self) -> list[str]:
+            told = []
+            for call in (raycons.aio.start, raycons.aio.stop):
+                try:
+                    await call("from-a-worker")
+                except errors.InsideRayWorker as error:
+                    told.append(str(error))
+            return told
+
+    worker = Worker.remote()  # type: ignore[attr-defined]
+    start, stop = ray.get(worker.refusals.remote(), timeout=60)
+    assert start.startswith("raycons.aio.start belongs in a driver")
+    assert stop.startswith("raycons.aio.stop belongs in a driver")
+
+
+def test_reads_by_lease_reach_the_members(yard: Yard, recordings: Recordings) -> None:
+    cluster = yard.start(reads="lease", storage="memory")
+    kv = recordings.wrap(cluster.kv())
+    kv.put("a", b"1")
+    assert [kv.get("a") for _ in range(20)] == [b"1"] * 20
+    status = cluster.status()
+    assert status.reads == "lease"
+    # What the members themselves agreed on, not what this handle was told.
+    for id in status.voters:
+        said = background().run(cluster._cluster.client.inspect(id))
+        assert configuration_of(said).lease_s == LEASE_S
+    with pytest.raises(errors.ClusterExists, match="reads is 'lease', asked for 'read-index'"):
+        yard.start(storage="memory")
 
 
 def test_bad_arguments_are_named(ray_session: None) -> None:
