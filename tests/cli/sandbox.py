@@ -33,14 +33,14 @@ class Sandbox:
         }
 
     def run(
-        self, *arguments: str, stdin: bytes | None = None
+        self, *arguments: str, stdin: bytes | None = None, timeout_s: float = TIMEOUT_S
     ) -> subprocess.CompletedProcess[bytes]:
         """`raycons ARGUMENTS`, with its output."""
         return subprocess.run(
             [sys.executable, "-m", "raycons.cli", *arguments],
             input=stdin,
             capture_output=True,
-            timeout=TIMEOUT_S,
+            timeout=timeout_s,
             env=self.environment,
             check=False,
         )
