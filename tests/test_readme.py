@@ -13,8 +13,9 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -57,13 +58,33 @@ def sandbox() -> Iterator[Sandbox]:
         made.close()
 
 
-def share_a_ray(sandbox: Sandbox) -> None:
-    """Name one Ray to all benches: each would make its own, which takes longer than to measure."""
-    if "RAY_ADDRESS" not in sandbox.environment:
-        sandbox.json("up", "--storage", "memory")
-        record = json.loads((sandbox.root / "data" / "local-ray.json").read_bytes())
-        sandbox.environment["RAY_ADDRESS"] = record["address"]
-        sandbox.environment["RAY_AUTH_MODE"] = record["auth_mode"]
+def keep_ray(sandbox: Sandbox) -> None:
+    """Keep the Ray that `raycons up` has started: it ends with its last cluster."""
+    sandbox.json("up", "--name", "keeper", "--replicas", "1", "--storage", "memory")
+
+
+def name_ray(sandbox: Sandbox) -> None:
+    """Name this Ray to all benches: each would make its own, which takes longer than to measure."""
+    record = json.loads((sandbox.root / "data" / "local-ray.json").read_bytes())
+    sandbox.environment["RAY_ADDRESS"] = record["address"]
+    sandbox.environment["RAY_AUTH_MODE"] = record["auth_mode"]
+
+
+def check_figures(arguments: list[str], report: dict[str, Any]) -> None:
+    """What a bench gives as JSON has the promised fields, with what was asked for in them."""
+    asked = dict(pairwise(arguments))
+    if arguments[1] != "bound":  # which has no members
+        assert (report["replicas"], report["storage"], report["transport"]) == (3, "disk", "tcp")
+    if arguments[1] == "failover":
+        failovers = report["failover_ms"]
+        assert report["fault"] == asked["--fault"]
+        assert len(failovers["samples"]) == report["trials"] == int(asked["--trials"])
+        assert 0 < min(failovers["samples"]) <= failovers["p50"] <= failovers["max"]
+        assert failovers["max"] == max(failovers["samples"])
+    else:
+        assert report["clients"] == int(asked["--clients"])
+        assert report["operations_per_second"] > 0
+        assert 0 < report["p50_ms"] <= report["p99_ms"]
 
 
 def test_no_block_is_left_out() -> None:
@@ -90,6 +111,7 @@ def test_the_python_blocks_run(sandbox: Sandbox, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(900)
 def test_the_console_blocks_run(sandbox: Sandbox) -> None:
+    measured: set[str] = set()
     for line, output in commands():
         program, *arguments = shlex.split(line)
         if program == "make":
@@ -100,8 +122,14 @@ def test_the_console_blocks_run(sandbox: Sandbox) -> None:
             continue
         assert program == "raycons", line
         if arguments[0] == "bench":
-            share_a_ray(sandbox)
+            name_ray(sandbox)
         done = sandbox.run(*arguments)
         assert done.returncode == 0, (line, done.stderr.decode())
+        if arguments[0] == "up":
+            keep_ray(sandbox)
+        if arguments[0] == "bench" and "json" in arguments:
+            check_figures(arguments, json.loads(done.stdout))
+            measured.add(arguments[1])
         if output:
             assert done.stdout.decode().splitlines() == output, line
+    assert measured == {"write", "read", "failover", "bound"}

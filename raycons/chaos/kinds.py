@@ -10,12 +10,13 @@ from raycons.chaos.disk import BadDisk, SlowDisk
 from raycons.chaos.faults import Fault, Kill, Partition, Pause
 from raycons.chaos.membership import Churn, Transfer
 from raycons.chaos.network import Loss
+from raycons.chaos.nodes import Nodes, Reboot, Replacement
 from raycons.chaos.outage import Blackout, FullStop
 from raycons.chaos.schedule import Planned
 from raycons.chaos.target import Target, voters
 from raycons.cluster.settings import ClusterSettings
 from raycons.cluster.status import ClusterStatus, ReplicaStatus
-from raycons.errors import BadArgument, Unavailable
+from raycons.errors import BadArgument, ClusterError, Unavailable
 
 LOSS = (0.02, 0.3)  # of the frames, each way; from, to
 SLOW_DISK_S = (0.01, 0.3)  # more for each sync; from, to
@@ -38,6 +39,7 @@ class Kind(msgspec.Struct, frozen=True):
     needs_injection: bool = False  # the cluster's members have to obey
     needs_disk: bool = False  # what a member holds has to survive its process
     needs_peers: bool = False  # more than one replica
+    needs_nodes: bool = False  # the cluster lies on Ray nodes that may be killed
     alone: bool = False  # makes no sense together with others
     hits_leader: bool = False  # whatever it aims at
     within: str = ""  # what of a member it bends; a member has one fault within each at a time
@@ -59,6 +61,12 @@ def _mute(aim: Aim) -> Fault:
 def _loss(aim: Aim) -> Fault:
     share = LOSS[0] + (LOSS[1] - LOSS[0]) * aim.draw
     return Loss(aim.target, aim.victim.id, outward=share, inward=share)
+
+
+def _nodes(target: Target) -> Nodes:
+    if target.nodes is None:
+        raise ClusterError(f"the nodes of cluster {target.name!r} are not there to be killed")
+    return target.nodes
 
 
 def _slow_disk(aim: Aim) -> Fault:
@@ -118,6 +126,22 @@ KINDS: Mapping[str, Kind] = {
     "transfer": Kind(
         _transfer, "the lead goes to another member", needs_peers=True, hits_leader=True
     ),
+    "node": Kind(
+        lambda aim: Reboot(_nodes(aim.target), aim.victim.node),
+        "kill -9 of a Ray node and all on it; it comes back with its disk",
+        needs_disk=True,
+        needs_peers=True,
+        needs_nodes=True,
+        alone=True,
+    ),
+    "lost-node": Kind(
+        lambda aim: Replacement(_nodes(aim.target), aim.victim.node),
+        "kill -9 of a Ray node and all on it; another one comes, with an empty disk",
+        needs_disk=True,
+        needs_peers=True,
+        needs_nodes=True,
+        alone=True,
+    ),
     "churn": Kind(
         lambda aim: Churn(aim.target, aim.victim.id),
         "a member is added, and one that was there removed",
@@ -143,7 +167,7 @@ KINDS: Mapping[str, Kind] = {
 ALONE = frozenset(name for name, kind in KINDS.items() if kind.alone)
 
 
-def obstacle(name: str, settings: ClusterSettings) -> str:
+def obstacle(name: str, settings: ClusterSettings, *, on_own_nodes: bool = False) -> str:
     """Why a cluster of these settings cannot have this fault; empty where it can.
 
     >>> obstacle("kill", ClusterSettings(storage="memory"))
@@ -158,6 +182,8 @@ def obstacle(name: str, settings: ClusterSettings) -> str:
         return "members in memory forget all when their process ends"
     if kind.needs_peers and settings.replicas < 2:
         return "there is one replica only"
+    if kind.needs_nodes and not on_own_nodes:
+        return "no Ray nodes were started for the run"
     return ""
 
 
@@ -168,16 +194,20 @@ def check_names(names: Sequence[str]) -> None:
             raise BadArgument(f"no fault is called {name!r}; there are {', '.join(KINDS)}")
 
 
-def chosen(names: Sequence[str], settings: ClusterSettings) -> tuple[str, ...]:
+def chosen(
+    names: Sequence[str], settings: ClusterSettings, *, on_own_nodes: bool = False
+) -> tuple[str, ...]:
     """The kinds of that name, or without names all that the cluster can have.
 
     Raises BadArgument for a name that there is not, and for a fault that it cannot have.
     """
     if not names:
-        return tuple(name for name in KINDS if not obstacle(name, settings))
+        return tuple(
+            name for name in KINDS if not obstacle(name, settings, on_own_nodes=on_own_nodes)
+        )
     check_names(names)
     for name in names:
-        reason = obstacle(name, settings)
+        reason = obstacle(name, settings, on_own_nodes=on_own_nodes)
         if reason:
             raise BadArgument(f"fault {name!r}: {reason}")
     return tuple(dict.fromkeys(names))
@@ -198,10 +228,13 @@ def fault(
     """
     kind = KINDS[planned.kind]
     fit = [one for one in voters(status) if not _clash(kind, taken.get(one.id, ()))]
+    if kind.needs_nodes:
+        fit = [one for one in fit if one.node in _nodes(target).mortal()]
     if not fit:
         raise Unavailable(f"no voter of cluster {status.name!r} serves that is still to be had")
     others = [one for one in fit if one.id != status.leader] or fit
     at_leader = planned.at_leader or kind.hits_leader
+    # The leader is first, where it is to be had.
     victim = fit[0] if at_leader else others[int(planned.draw * len(others)) % len(others)]
     return kind.make(Aim(target, status, victim, planned.draw)), victim.id
 

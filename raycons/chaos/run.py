@@ -16,6 +16,7 @@ from raycons.chaos.faults import until_whole
 from raycons.chaos.kinds import ALONE, chosen
 from raycons.chaos.ledger import Ledger, audit, entries, tallies
 from raycons.chaos.load import WRITERS, Load
+from raycons.chaos.nodes import Nodes
 from raycons.chaos.proofs import Proof, equal_replicas
 from raycons.chaos.report import ChaosReport, Incident, availability, by_kind, recovered
 from raycons.chaos.rounds import Rounds
@@ -41,7 +42,13 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 async def unleash(
-    cluster: AsyncCluster, plan: Plan, *, scratch: Path, keep_in: Path, progress: Progress
+    cluster: AsyncCluster,
+    plan: Plan,
+    *,
+    scratch: Path,
+    keep_in: Path,
+    progress: Progress,
+    nodes: Nodes | None = None,
 ) -> ChaosReport:
     """Put faults on a cluster under load, and prove that it kept its promises.
 
@@ -51,14 +58,15 @@ async def unleash(
         scratch: a directory for the history while it is written.
         keep_in: where the history goes if it does not prove what it should.
         progress: told before each round and each proof.
+        nodes: those that the cluster lies on, where they may be killed.
 
     Raises:
         BadArgument: a kind of fault that there is not, or that the cluster cannot have.
         ClusterError: it was not whole to begin with.
     """
-    kinds = chosen(plan.kinds, cluster.charter.settings)
+    kinds = chosen(plan.kinds, cluster.charter.settings, on_own_nodes=nodes is not None)
     prefix = f"chaos/{uuid.uuid4().hex[:8]}/"
-    target = Target(cluster)
+    target = Target(cluster, nodes)
     ledger = Ledger(WRITERS, prefix)
     before = await until_whole(target.status, cluster.charter.settings.replicas)
     try:

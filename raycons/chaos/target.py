@@ -7,6 +7,7 @@ import contextlib
 from typing import Any
 
 from raycons.aio import AsyncCluster
+from raycons.chaos.nodes import Nodes
 from raycons.cluster.lifecycle import start_cluster, stop_cluster
 from raycons.cluster.status import ClusterStatus, ReplicaStatus
 from raycons.errors import RayconsError
@@ -21,10 +22,12 @@ class Target:
 
     Args:
         cluster: a handle of the caller, who closes it.
+        nodes: those that it lies on, where they may be killed.
     """
 
-    def __init__(self, cluster: AsyncCluster) -> None:
+    def __init__(self, cluster: AsyncCluster, nodes: Nodes | None = None) -> None:
         self._first = cluster
+        self.nodes = nodes
         self.cluster = cluster
         self.charter = cluster.charter
 

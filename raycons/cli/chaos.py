@@ -22,6 +22,8 @@ from raycons.errors import BadArgument
 
 if TYPE_CHECKING:
     from raycons.aio import AsyncCluster
+    from raycons.bench.arena import Shape
+    from raycons.chaos.nodes import LocalNodes
     from raycons.chaos.report import ChaosReport
     from raycons.chaos.run import Plan
 
@@ -45,6 +47,11 @@ SVG = ".svg"
 @click.option("--seed", default=0, show_default=True, help="Another seed, other rounds.")
 @click.option("--name", help="Use this running cluster instead of a throw-away one.")
 @click.option("--replicas", default=3, show_default=True)
+@click.option(
+    "--nodes",
+    type=click.IntRange(2, 9),
+    help="Start so many Ray nodes, each with its own disk, and kill those too; not with --name.",
+)
 @click.option("--storage", type=click.Choice(STORAGES), default="disk", show_default=True)
 @click.option("--transport", type=click.Choice(TRANSPORTS), default="tcp", show_default=True)
 @click.option(
@@ -65,6 +72,7 @@ def chaos(
     seed: int,
     name: str | None,
     replicas: int,
+    nodes: int | None,
     storage: Any,
     transport: Any,
     failing: int,
@@ -83,10 +91,12 @@ def chaos(
     chosen_ray = name is not None or "RAY_ADDRESS" in os.environ
     if chosen_ray and failing:
         raise BadArgument("--ray-failures: only a Ray that is started for the run can be told to")
+    if chosen_ray and nodes is not None:
+        raise BadArgument("--nodes: only a Ray that is started for the run can lose its nodes")
     prepare()
     import uvloop
 
-    from raycons.bench.arena import Shape, private_ray
+    from raycons.bench.arena import Shape
     from raycons.chaos.kinds import check_names
     from raycons.chaos.rays import failing_calls
     from raycons.chaos.run import Plan
@@ -95,8 +105,8 @@ def chaos(
     check_names(plan.kinds)
     os.environ.update(failing_calls(failing))
     shape = Shape(replicas, storage, transport, fault_injection=True)
-    with contextlib.nullcontext() if chosen_ray else private_ray(), _progress(plan) as progress:
-        report = uvloop.run(_run(name, shape, plan, progress))
+    with _ray(chosen_ray, nodes) as killable, _progress(plan) as progress:
+        report = uvloop.run(_run(name, shape, plan, killable, progress))
     if picture is not None:
         from raycons.chaos.picture import svg
 
@@ -105,20 +115,49 @@ def chaos(
     return 0 if report.verdict else 1
 
 
+@contextlib.contextmanager
+def _ray(chosen: bool, nodes: int | None) -> Iterator[LocalNodes | None]:
+    """The Ray of the run; gives its nodes where they may be killed."""
+    from raycons.bench.arena import private_ray
+    from raycons.bench.scratch import scratch_directory
+    from raycons.chaos.nodes import LocalNodes
+
+    if nodes is not None:
+        with scratch_directory("nodes") as root, LocalNodes(root, nodes) as made:
+            yield made
+    else:
+        with contextlib.nullcontext() if chosen else private_ray():
+            yield None
+
+
 async def _run(
-    name: str | None, shape: Any, plan: Plan, progress: Callable[[float, str], None]
+    name: str | None,
+    shape: Shape,
+    plan: Plan,
+    nodes: LocalNodes | None,
+    progress: Callable[[float, str], None],
 ) -> ChaosReport:
+    import msgspec
+
     from raycons.bench.arena import running_cluster, throwaway_cluster
     from raycons.bench.scratch import scratch_directory, scratch_root
+    from raycons.chaos.nodes import spread_cluster
     from raycons.chaos.run import unleash
 
     def arena() -> contextlib.AbstractAsyncContextManager[AsyncCluster]:
+        if nodes is not None:
+            return spread_cluster(**msgspec.structs.asdict(shape))
         return throwaway_cluster(shape, "chaos") if name is None else running_cluster(name)
 
     with scratch_directory("history") as scratch:
         async with arena() as cluster:
             return await unleash(
-                cluster, plan, scratch=scratch, keep_in=scratch_root(), progress=progress
+                cluster,
+                plan,
+                scratch=scratch,
+                keep_in=scratch_root(),
+                progress=progress,
+                nodes=nodes,
             )
 
 

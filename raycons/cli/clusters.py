@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -19,7 +20,7 @@ from rich.text import Text
 from raycons.cli import localray
 from raycons.cli.output import Format, emit, format_option, note, stdout
 from raycons.cli.session import connected, name_option, prepare
-from raycons.errors import ClusterNotFound
+from raycons.errors import ClusterNotFound, RayconsError
 
 if TYPE_CHECKING:
     from raycons.cluster.status import ClusterStatus
@@ -159,9 +160,19 @@ def _end_unused_ray(beside: str | None = None) -> bool:
         return False
     if any(cluster != beside for cluster in running_clusters()):
         return False
+    if beside is not None:
+        _end_remains(beside)
     ray.shutdown()
     localray.stop(record)
     return True
+
+
+def _end_remains(name: str) -> None:
+    """End what a start that failed has left: Ray waits 20 s and more for actors before it ends."""
+    import raycons
+
+    with contextlib.suppress(RayconsError):
+        raycons.stop(name)
 
 
 @click.command()

@@ -67,6 +67,14 @@ def start_local_ray() -> None:
     _hush_death_notices()
 
 
+def join_local_cluster(address: str) -> None:
+    """Use the Ray whose head this process has just started, quietly."""
+    import ray
+
+    ray.init(address=address, **_quiet())
+    _hush_death_notices()
+
+
 def join_ray(name: str) -> None:
     """Use the Ray that this process is connected to, or that runs here.
 

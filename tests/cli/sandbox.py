@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 TIMEOUT_S = 120.0
 
@@ -33,14 +36,14 @@ class Sandbox:
         }
 
     def run(
-        self, *arguments: str, stdin: bytes | None = None
+        self, *arguments: str, stdin: bytes | None = None, timeout_s: float = TIMEOUT_S
     ) -> subprocess.CompletedProcess[bytes]:
         """`raycons ARGUMENTS`, with its output."""
         return subprocess.run(
             [sys.executable, "-m", "raycons.cli", *arguments],
             input=stdin,
             capture_output=True,
-            timeout=TIMEOUT_S,
+            timeout=timeout_s,
             env=self.environment,
             check=False,
         )
@@ -62,15 +65,16 @@ class Sandbox:
         return json.loads(done.stdout)
 
     def close(self) -> None:
-        """End the Ray that was started in here, if any, and remove everything."""
-        self.run("down")
-        record = self.root / "data" / "local-ray.json"
-        if record.exists():
+        """End the Ray that was started in here, if any, and remove everything.
+
+        At once: asked to end, Ray would wait for the members that are still in it.
+        """
+        if (self.root / "data" / "local-ray.json").exists():
             from raycons.cli import localray
 
-            os.environ["RAYCONS_HOME"] = str(self.root / "data")
-            running = localray.recorded()
-            if running is not None:
-                localray.stop(running)
-            del os.environ["RAYCONS_HOME"]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("RAYCONS_HOME", str(self.root / "data"))
+                running = localray.recorded()
+                if running is not None:
+                    os.killpg(running.pid, signal.SIGKILL)
         shutil.rmtree(self.root, ignore_errors=True)

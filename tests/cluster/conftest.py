@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from raycons.cluster.settings import TransportKind
 from tests.cluster.yard import Yard
 
 
@@ -16,3 +17,10 @@ def yard(ray_session: None, tmp_path: Path) -> Iterator[Yard]:
     yard = Yard(tmp_path)
     yield yard
     yard.clear()
+
+
+@pytest.fixture(params=["tcp", pytest.param("actor", marks=pytest.mark.long)])
+def transport(request: pytest.FixtureRequest) -> TransportKind:
+    """Each of the transports; what holds on one has to hold on the other."""
+    chosen: TransportKind = request.param
+    return chosen

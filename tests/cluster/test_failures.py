@@ -13,6 +13,7 @@ import ray
 
 from raycons import errors
 from raycons.cluster.blocking import Cluster
+from raycons.cluster.settings import TransportKind
 from raycons.member.naming import NAMESPACE, supervisor_name
 from tests.cluster.writers import Writers
 from tests.cluster.yard import Yard, eventually, serving, whole
@@ -30,7 +31,7 @@ def pid_of_leader(cluster: Cluster) -> int:
 
 @pytest.mark.parametrize("transport", ["tcp", "actor"])
 def test_the_leader_is_killed_under_load(
-    yard: Yard, recordings: Recordings, transport: str
+    yard: Yard, recordings: Recordings, transport: TransportKind
 ) -> None:
     cluster = yard.start(transport=transport)
     writers = Writers(cluster, 8, recordings)
@@ -49,9 +50,9 @@ def test_the_leader_is_killed_under_load(
 
 
 def test_a_leader_that_is_cut_off_is_replaced_and_comes_back(
-    yard: Yard, recordings: Recordings
+    yard: Yard, recordings: Recordings, transport: TransportKind
 ) -> None:
-    cluster = yard.start(fault_injection=True)
+    cluster = yard.start(transport=transport, fault_injection=True)
     writers = Writers(cluster, 4, recordings)
     try:
         writers.wait_for(20)
@@ -80,10 +81,10 @@ def test_a_leader_that_is_cut_off_is_replaced_and_comes_back(
 
 
 def test_a_replica_without_its_store_never_votes_and_is_replaced(
-    yard: Yard, recordings: Recordings
+    yard: Yard, recordings: Recordings, transport: TransportKind
 ) -> None:
     """Ray runs the constructor again after the disk was lost: it must not begin anew as itself."""
-    cluster = yard.start(repair_grace=1.0)
+    cluster = yard.start(transport=transport, repair_grace=1.0)
     kv = recordings.wrap(cluster.kv())
     kv.put("a", b"1")
     status = cluster.status()
@@ -100,8 +101,8 @@ def test_a_replica_without_its_store_never_votes_and_is_replaced(
     assert kv.get("a") == b"1"
 
 
-def test_a_vacant_member_says_so(yard: Yard) -> None:
-    cluster = yard.start(repair_grace=60.0, replicas=1)
+def test_a_vacant_member_says_so(yard: Yard, transport: TransportKind) -> None:
+    cluster = yard.start(transport=transport, repair_grace=60.0, replicas=1)
     only = cluster.status().replicas[0]
     shutil.rmtree(yard.store(1))
     os.kill(only.pid, signal.SIGKILL)
@@ -128,9 +129,9 @@ def damage(database: Path) -> None:
 
 
 def test_a_damaged_store_is_refused_by_name_and_replaced(
-    yard: Yard, recordings: Recordings
+    yard: Yard, recordings: Recordings, transport: TransportKind
 ) -> None:
-    cluster = yard.start(repair_grace=1.0)
+    cluster = yard.start(transport=transport, repair_grace=1.0)
     kv = recordings.wrap(cluster.kv())
     for number in range(200):
         kv.put(f"key/{number}", b"v" * 100)
@@ -150,8 +151,10 @@ def test_a_damaged_store_is_refused_by_name_and_replaced(
     assert kv.get("key/199") == b"v" * 100
 
 
-def test_memory_members_come_back_as_others(yard: Yard, recordings: Recordings) -> None:
-    cluster = yard.start(storage="memory", repair_grace=1.0)
+def test_memory_members_come_back_as_others(
+    yard: Yard, recordings: Recordings, transport: TransportKind
+) -> None:
+    cluster = yard.start(transport=transport, storage="memory", repair_grace=1.0)
     kv = recordings.wrap(cluster.kv())
     kv.put("a", b"1")
     os.kill(pid_of_leader(cluster), signal.SIGKILL)
@@ -160,8 +163,10 @@ def test_memory_members_come_back_as_others(yard: Yard, recordings: Recordings) 
     assert kv.get("a") == b"1"
 
 
-def test_a_memory_cluster_that_ended_is_lost(yard: Yard, recordings: Recordings) -> None:
-    cluster = yard.start(storage="memory")
+def test_a_memory_cluster_that_ended_is_lost(
+    yard: Yard, recordings: Recordings, transport: TransportKind
+) -> None:
+    cluster = yard.start(transport=transport, storage="memory")
     kv = recordings.wrap(cluster.kv())
     kv.put("a", b"1")
     # As when Ray ends: every actor is gone, and nobody told this handle.
@@ -177,7 +182,7 @@ def test_a_memory_cluster_that_ended_is_lost(yard: Yard, recordings: Recordings)
             return True
 
     eventually(lost, within_s=30, what="the handle knows that its cluster is gone")
-    anew = yard.start(storage="memory")
+    anew = yard.start(transport=transport, storage="memory")
     assert anew.uuid != cluster.uuid
     assert recordings.wrap(anew.kv(), of="anew").get("a") is None
     with pytest.raises(errors.ClusterLost):
@@ -185,9 +190,9 @@ def test_a_memory_cluster_that_ended_is_lost(yard: Yard, recordings: Recordings)
 
 
 def test_a_memory_cluster_that_lost_its_majority_is_lost(
-    yard: Yard, recordings: Recordings
+    yard: Yard, recordings: Recordings, transport: TransportKind
 ) -> None:
-    cluster = yard.start(storage="memory")
+    cluster = yard.start(transport=transport, storage="memory")
     kv = recordings.wrap(cluster.kv())
     kv.put("a", b"1")
     before = {replica.id: replica.pid for replica in cluster.status().replicas}
@@ -200,7 +205,7 @@ def test_a_memory_cluster_that_lost_its_majority_is_lost(
     )
     with pytest.raises(errors.Unavailable):
         kv.get("a", timeout=1)
-    anew = yard.start(storage="memory")
+    anew = yard.start(transport=transport, storage="memory")
     assert anew.uuid != cluster.uuid
     assert recordings.wrap(anew.kv(), of="anew").get("a") is None
 
@@ -216,8 +221,10 @@ def test_a_memory_cluster_that_lost_its_majority_is_lost(
     eventually(lost, within_s=20, what="the old handle knows")
 
 
-def test_the_supervisor_can_be_lost(yard: Yard, recordings: Recordings) -> None:
-    cluster = yard.start(repair_grace=1.0)
+def test_the_supervisor_can_be_lost(
+    yard: Yard, recordings: Recordings, transport: TransportKind
+) -> None:
+    cluster = yard.start(transport=transport, repair_grace=1.0)
     kv = recordings.wrap(cluster.kv())
     supervisor = ray.get_actor(supervisor_name(yard.name), namespace=NAMESPACE)
     ray.kill(supervisor, no_restart=False)
@@ -234,8 +241,8 @@ def test_the_supervisor_can_be_lost(yard: Yard, recordings: Recordings) -> None:
     assert kv.get("a") == b"1"
 
 
-def test_replicas_are_equal(yard: Yard, recordings: Recordings) -> None:
-    cluster = yard.start()
+def test_replicas_are_equal(yard: Yard, recordings: Recordings, transport: TransportKind) -> None:
+    cluster = yard.start(transport=transport)
     kv = recordings.wrap(cluster.kv())
     for number in range(300):
         kv.put(f"key/{number % 50}", str(number).encode())

@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import threading
-from typing import Any
 
 import pytest
 import ray
@@ -15,14 +14,14 @@ import raycons
 import raycons.aio
 from raycons import errors
 from raycons.client.background import background
-from raycons.cluster.settings import LEASE_S
+from raycons.cluster.settings import LEASE_S, TransportKind
 from raycons.cluster.status import configuration_of
 from tests.cluster.yard import Yard, eventually, serving
 from tests.recording import Recordings
 
 
 @pytest.mark.parametrize("transport", ["tcp", "actor"])
-def test_a_new_cluster_serves_the_whole_interface(yard: Yard, transport: Any) -> None:
+def test_a_new_cluster_serves_the_whole_interface(yard: Yard, transport: TransportKind) -> None:
     cluster = yard.start(transport=transport)
     kv = cluster.kv()
     kv.put("jobs/42", b"queued")
@@ -117,8 +116,10 @@ def test_a_running_cluster_refuses_other_settings_and_names_them(yard: Yard) -> 
         yard.start(replicas=1, transport="actor")
 
 
-def test_stop_keeps_the_data_and_start_resumes_it(yard: Yard, recordings: Recordings) -> None:
-    cluster = yard.start()
+def test_stop_keeps_the_data_and_start_resumes_it(
+    yard: Yard, recordings: Recordings, transport: TransportKind
+) -> None:
+    cluster = yard.start(transport=transport)
     kv = recordings.wrap(cluster.kv())
     for number in range(100):
         kv.put(f"key/{number:03}", str(number).encode())
@@ -131,8 +132,8 @@ def test_stop_keeps_the_data_and_start_resumes_it(yard: Yard, recordings: Record
     with pytest.raises(errors.ClusterNotFound):
         raycons.connect(yard.name)
     with pytest.raises(errors.ClusterExists, match="was stopped with other settings: storage"):
-        yard.start(storage="memory")
-    resumed = yard.start()
+        yard.start(transport=transport, storage="memory")
+    resumed = yard.start(transport=transport)
     assert resumed.uuid == cluster.uuid
     after = resumed.kv().range(prefix="key/")
     assert list(after) == list(before)
@@ -140,13 +141,13 @@ def test_stop_keeps_the_data_and_start_resumes_it(yard: Yard, recordings: Record
     assert recordings.wrap(resumed.kv()).get("key/099") == b"99"
 
 
-def test_destroy_removes_the_stores(yard: Yard) -> None:
-    cluster = yard.start(replicas=1)
+def test_destroy_removes_the_stores(yard: Yard, transport: TransportKind) -> None:
+    cluster = yard.start(transport=transport, replicas=1)
     cluster.kv().put("a", b"1")
     assert yard.store(1).is_dir()
     raycons.stop(yard.name, destroy=True)
     assert not yard.store(1).exists()
-    anew = yard.start(replicas=1)
+    anew = yard.start(transport=transport, replicas=1)
     assert anew.uuid != cluster.uuid
     assert anew.kv().get("a") is None
 
@@ -183,22 +184,22 @@ def test_a_start_waits_for_a_host_that_is_remembered(yard: Yard) -> None:
 
 
 def test_start_creates_nothing_beside_stores_without_a_quorum(
-    yard: Yard, recordings: Recordings
+    yard: Yard, recordings: Recordings, transport: TransportKind
 ) -> None:
-    cluster = yard.start()
+    cluster = yard.start(transport=transport)
     recordings.wrap(cluster.kv()).put("a", b"1")
     raycons.stop(yard.name)
     aside = yard.root / "aside"
     for id in (1, 3):
         shutil.move(yard.store(id), aside / str(id))
     with pytest.raises(errors.MembersMissing) as missing:
-        yard.start(timeout=4)
+        yard.start(transport=transport, timeout=4)
     assert "replica 1" in str(missing.value)
     assert "replica 3" in str(missing.value)
     assert not yard.store(1).exists()
     raycons.stop(yard.name)
     shutil.move(aside / "1", yard.store(1))
-    resumed = yard.start()  # two of three are a quorum
+    resumed = yard.start(transport=transport)  # two of three are a quorum
     assert resumed.uuid == cluster.uuid
     assert recordings.wrap(resumed.kv()).get("a") == b"1"
 
@@ -309,12 +310,14 @@ def test_a_place_that_cannot_hold_data_is_named(ray_session: None) -> None:
     raycons.stop("nowhere")
 
 
-def test_stores_outside_the_configuration_are_kept_and_told_of(yard: Yard) -> None:
-    cluster = yard.start()
+def test_stores_outside_the_configuration_are_kept_and_told_of(
+    yard: Yard, transport: TransportKind
+) -> None:
+    cluster = yard.start(transport=transport)
     cluster.remove_member(3)
     assert yard.store(3).is_dir()
     raycons.stop(yard.name)
-    resumed = yard.start()
+    resumed = yard.start(transport=transport)
     told = eventually(
         lambda: [note for note in resumed.status().notes if str(yard.store(3)) in note],
         within_s=20,

@@ -1,0 +1,106 @@
+"""Nodes that are lost: which ones, what comes back, and three real ones under many faults."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from raycons.chaos.kinds import chosen, fault
+from raycons.chaos.nodes import Reboot, Replacement
+from raycons.chaos.schedule import Planned
+from raycons.cluster.settings import ClusterSettings
+from raycons.errors import BadArgument, Unavailable
+from tests.chaos.test_rounds import status
+from tests.cli.sandbox import Sandbox
+
+MINUTES = 2.2
+SEED = 3
+KINDS = ("node", "lost-node", "kill", "pause", "partition", "deaf", "mute", "loss", "transfer")
+
+
+class FakeNodes:
+    """Writes down what is done; the third replica's node is the only one that may be killed."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def mortal(self) -> frozenset[str]:
+        return frozenset({"node-of-3"})
+
+    def empty_root(self) -> Path:
+        return Path("empty")
+
+    async def kill(self, node: str) -> Path:
+        self.done.append(f"kill {node}")
+        return Path("disk")
+
+    async def add(self, root: Path) -> None:
+        self.done.append(f"add {root}")
+
+
+@pytest.mark.parametrize(("kind", "disk"), [(Reboot, "disk"), (Replacement, "empty")])
+def test_what_comes_back(kind: type[Reboot], disk: str) -> None:
+    nodes = FakeNodes()
+    made = kind(nodes, "b")
+
+    async def begin_and_end() -> None:
+        await made.lift()  # nothing was done yet, so there is nothing to undo
+        await made.inject()
+        await made.lift()
+
+    asyncio.run(begin_and_end())
+    assert nodes.done == ["kill b", f"add {disk}"]
+
+
+@pytest.mark.parametrize("at_leader", [True, False])
+def test_the_node_of_the_head_is_left_alone(at_leader: bool) -> None:
+    before = status(1, 2, 3)
+    spread = [msgspec.structs.replace(one, node=f"node-of-{one.id}") for one in before.replicas]
+    now = msgspec.structs.replace(before, replicas=tuple(spread))
+    target: Any = type("Fake", (), {"name": "fake", "nodes": FakeNodes()})
+    made, victim = fault(Planned("node", at_leader, 0.0), target, now, {})
+    assert isinstance(made, Reboot)
+    assert victim == 3
+    now = msgspec.structs.replace(now, replicas=tuple(spread[:2]))
+    with pytest.raises(Unavailable):
+        fault(Planned("node", at_leader, 0.0), target, now, {})
+
+
+def test_nodes_are_killed_only_where_they_were_started_for_it() -> None:
+    settings = ClusterSettings()
+    assert "node" not in chosen((), settings)
+    assert {"node", "lost-node"} <= set(chosen((), settings, on_own_nodes=True))
+    with pytest.raises(BadArgument, match="no Ray nodes were started for the run"):
+        chosen(("kill", "node"), settings)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    made = Sandbox()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_three_nodes_survive_many_faults(sandbox: Sandbox) -> None:
+    told = ("--faults", ",".join(KINDS), "--seed", str(SEED), "--format", "json")
+    done = sandbox.run("chaos", "--nodes", "3", "--minutes", str(MINUTES), *told, timeout_s=500)
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
+    report = json.loads(done.stdout)
+    assert [proof for proof in report["proofs"] if not proof["holds"]] == []
+    assert len(report["proofs"]) == 7
+    assert [one["note"] for one in report["incidents"] if one["note"]] == []
+    assert {one["kind"] for one in report["faults"]} == set(KINDS)
+    assert sum(one["count"] for one in report["faults"]) >= 10
+    assert any(one["at_leader"] for one in report["incidents"])
+    assert report["acknowledged"] > 5000
+    assert report["recorded"] > 2000
