@@ -17,8 +17,9 @@ Rules of this file
 - An unfinished end is told from a damage. Both look like a record that fails its check; but what a
   sync covered, the next record written says so (`durable`). So the log ends before the first record
   that fails, unless a record anywhere says that this one was on disk: then the store is damaged.
-- What any record of any opening says so stands: the tables were brought there before the next one.
-  It proves, too, that a position is too old, where the tables forgot one.
+- What a record of an earlier opening says so stands: the tables were brought there before the next
+  one. It proves, too, that a position is too old, where the tables forgot one. Only salts that a
+  segment begins with count, and the position's: a batch may hold bytes that look like a record.
 - That there is a next record, a mark sees to: written and synced behind the last one when the disk
   has nothing else to do. What remains: damage to the records of the very last sync before the
   machine lost its power, in the moment before the mark.
@@ -224,8 +225,10 @@ def read(directory: Path, position: Position) -> list[Record]:
         )
     content = {file: memoryview(file.read_bytes()) for file in files}
     found, end = _chain(list(content.values()), position.salt, position.sequence)
+    firsts = [_record_at(raw, 0, None) for raw in content.values()]
+    salts = {position.salt, *(first.salt for first in firsts if first is not None)}
     for file, raw in content.items():
-        proof = _durable_after(raw, end)
+        proof = _durable_after(raw, salts, end)
         if proof is not None:
             raise StoreCorrupt(
                 f"the log in {directory} is damaged: record {end + 1} cannot be read, yet {file} "
@@ -293,14 +296,15 @@ def _record_at(raw: memoryview, position: int, salt: int | None) -> Record | Non
     return Record(its_salt, sequence, durable, raw[start : start + length], end)
 
 
-def _durable_after(raw: memoryview, end: int) -> int | None:
-    """The offset of a whole record which says that one after number `end` was on disk, or None."""
+def _durable_after(raw: memoryview, salts: set[int], end: int) -> int | None:
+    """The offset of a whole record, with one of these salts, that vouches for more than `end`."""
     words = np.frombuffer(raw[: len(raw) // ALIGNMENT * ALIGNMENT], dtype="<u8")
     # A record is four words at least: checksum and length, salt, sequence, durable. Few places in
     # what batches hold look like one: no store lives long enough to count 2**48 batches.
     sequence, durable = words[2:-1], words[3:]
     candidates = np.nonzero((end < durable) & (durable <= sequence) & (sequence < 1 << 48))[0]
     for word in candidates.tolist():
-        if _record_at(raw, word * ALIGNMENT, None) is not None:
+        record = _record_at(raw, word * ALIGNMENT, None)
+        if record is not None and record.salt in salts:
             return int(word) * ALIGNMENT
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -98,6 +99,25 @@ class Machine:
             if file.name not in self.names and random.random() < 0.5:
                 file.unlink()
 
+    def do(self, step: str, random: Random) -> None:
+        match step:
+            case "append":
+                self.append(random.randint(0, 700))
+            case "large":
+                self.append(5000)
+            case "sync":
+                self.sync(during=random.choice([0, 0, 1, 3]))
+            case "settle":
+                self.log.settle()
+            case "flush":
+                self.flush()
+            case "die":
+                self.die()
+                self.open()
+            case "power":
+                self.lose_power(random)
+                self.open()
+
     def _fdatasync(self, descriptor: int) -> None:
         name = os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
         self.on_disk[name] = os.pread(descriptor, 1 << 30, 0)
@@ -129,23 +149,7 @@ def test_whatever_happens_what_was_synced_is_there_in_order(steps: list[str], se
         patch.setattr(wal, "SEGMENT_BYTES", 2000)
         machine = Machine(Path(folder) / "wal", patch)
         for step in steps:
-            match step:
-                case "append":
-                    machine.append(random.randint(0, 700))
-                case "large":
-                    machine.append(5000)
-                case "sync":
-                    machine.sync(during=random.choice([0, 0, 1, 3]))
-                case "settle":
-                    machine.log.settle()
-                case "flush":
-                    machine.flush()
-                case "die":
-                    machine.die()
-                    machine.open()
-                case "power":
-                    machine.lose_power(random)
-                    machine.open()
+            machine.do(step, random)
         machine.die()
         machine.open()
         machine.die()
@@ -159,17 +163,7 @@ def test_a_flipped_bit_is_refused_or_harmless(steps: list[str], seed: int) -> No
         patch.setattr(wal, "SEGMENT_BYTES", 2000)
         machine = Machine(Path(folder) / "wal", patch)
         for step in ["append", *steps, "sync", "settle", *["append"] * random.randint(0, 2)]:
-            match step:
-                case "append":
-                    machine.append(random.randint(0, 700))
-                case "large":
-                    machine.append(5000)
-                case "sync":
-                    machine.sync(during=random.choice([0, 0, 1, 3]))
-                case "settle":
-                    machine.log.settle()
-                case "flush":
-                    machine.flush()
+            machine.do(step, random)
         synced = machine.synced
         machine.die()
         file = random.choice(sorted(machine.directory.iterdir()))
@@ -237,6 +231,19 @@ def test_a_position_that_is_too_old_is_refused(machine: Machine) -> None:
         machine.sync()
     with pytest.raises(StoreCorrupt, match="cannot be read, yet"):
         wal.read(machine.directory, old)
+
+
+def test_a_batch_that_holds_what_looks_like_a_record_proves_nothing(machine: Machine) -> None:
+    """Else whoever may write a value could have every replica refuse its store."""
+    fields = wal.FIELDS.pack(0, 123, 1 << 40, 1 << 40)
+    forged = wal.CHECKSUM.pack(zlib.crc32(fields)) + fields
+    for shift in range(wal.ALIGNMENT):
+        machine.batches.append([(PUT, Space.LOG, b"k", bytes(shift) + forged)])
+        machine.log.append(machine.batches[-1])
+    machine.sync()
+    machine.die()
+    machine.open()
+    assert len(machine.batches) == wal.ALIGNMENT
 
 
 def test_a_segment_that_one_batch_made_large_is_made_small_again(machine: Machine) -> None:
