@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.sandbox import Sandbox
 from tests.recording import Recordings
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A home, a data root and a Ray of its own for the `raycons` command."""
+    made = Sandbox()
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,15 +46,6 @@ def commands() -> list[Command]:
             elif line:
                 found[-1].output.append(line)
     return found
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    made = Sandbox()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def keep_ray(sandbox: Sandbox) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +77,6 @@ def test_nodes_are_killed_only_where_they_were_started_for_it() -> None:
     assert {"node", "lost-node"} <= set(chosen((), settings, on_own_nodes=True))
     with pytest.raises(BadArgument, match="no Ray nodes were started for the run"):
         chosen(("kill", "node"), settings)
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    made = Sandbox()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.mark.long

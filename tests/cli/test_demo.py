@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -35,15 +34,6 @@ async def lose_a_write(cluster, ledger, progress):
 story._proofs, story.KILLS, story.LOAD_S = lose_a_write, 1, 1.0
 sys.exit(main.run(["demo", "--format", "json"]))
 """
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    made = Sandbox()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def test_the_demo_proves_its_run(sandbox: Sandbox) -> None:

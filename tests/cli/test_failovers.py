@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.cli.sandbox import Sandbox
@@ -11,15 +9,6 @@ from tests.cli.sandbox import Sandbox
 TRIALS = 3
 # Above any election timeout, and below what a client waits before it gives up.
 MOST_MS = 5000.0
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    made = Sandbox()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.mark.long
