@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 import msgspec
 
@@ -17,12 +18,13 @@ KEYS = 1000  # the load goes round over so many keys
 WARM_UP_S = 0.5
 
 Progress = Callable[[int], None]
+Operation = Literal["write", "read"]
 
 
 class ClusterLoadReport(msgspec.Struct, frozen=True, kw_only=True):
     """A load on a raycons cluster."""
 
-    operation: str  # write | read
+    operation: Operation
     operations_per_second: int
     p50_ms: float
     p99_ms: float
@@ -72,8 +74,9 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class CompareReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Writes against the physical bound, in turns, so that both meet the same machine."""
+    """A load against the physical bound of writes, in turns, so that both meet the same machine."""
 
+    operation: Operation
     clients: int
     rounds: int
     throughput_ratio: Spread  # ours over the bound's; 1 would be consensus for nothing
@@ -98,9 +101,10 @@ def spread(values: list[float], digits: int = 3) -> Spread:
     )
 
 
-def compare_rounds(samples: list[Round]) -> CompareReport:
+def compare_rounds(operation: Operation, samples: list[Round]) -> CompareReport:
     """Sum up the rounds of a comparison."""
     return CompareReport(
+        operation=operation,
         clients=samples[0].bound.clients,
         rounds=len(samples),
         throughput_ratio=spread([one.throughput_ratio for one in samples]),
@@ -153,7 +157,7 @@ async def read_load(
 
 
 async def load_report(
-    cluster: AsyncCluster, operation: str, load: Load, value_bytes: int
+    cluster: AsyncCluster, operation: Operation, load: Load, value_bytes: int
 ) -> ClusterLoadReport:
     """A load's figures with the cluster's circumstances."""
     summary = summarize(load)
@@ -207,6 +211,7 @@ async def bound_report(*, clients: int, seconds: float, value_bytes: int) -> Loa
 
 async def compare_report(
     cluster: AsyncCluster,
+    operation: Operation,
     *,
     clients: int,
     seconds: float,
@@ -214,11 +219,12 @@ async def compare_report(
     rounds: int,
     progress: Progress,
 ) -> CompareReport:
-    """Alternate the bound and our writes; each round takes both."""
+    """Alternate the bound and our load; each round takes both."""
+    load = write_load if operation == "write" else read_load
     samples = []
     for number in range(rounds):
         limit = await bound_report(clients=clients, seconds=seconds, value_bytes=value_bytes)
-        ours = await write_load(cluster, clients=clients, seconds=seconds, value_bytes=value_bytes)
+        ours = await load(cluster, clients=clients, seconds=seconds, value_bytes=value_bytes)
         samples.append(Round(limit, summarize(ours)))
         progress(number + 1)
-    return compare_rounds(samples)
+    return compare_rounds(operation, samples)

@@ -159,6 +159,9 @@ def bound(clients: int, seconds: float, value_bytes: int, form: Format) -> None:
 
 @bench.command()
 @load_options
+@click.option(
+    "--operation", type=click.Choice(["write", "read"]), default="write", show_default=True
+)
 @click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True)
 @cluster_options
 @format_option
@@ -166,6 +169,7 @@ def compare(
     clients: int,
     seconds: float,
     value_bytes: int,
+    operation: Any,
     rounds: int,
     name: str | None,
     replicas: int,
@@ -173,14 +177,15 @@ def compare(
     transport: Any,
     form: Format,
 ) -> None:
-    """Writes against the bound, in turns; the medians of both and of their ratio."""
+    """Writes or reads against the bound of writes, in turns; medians of both and of their ratio."""
     from raycons.bench.arena import Shape
     from raycons.bench.runs import compare_report
 
     async def measure(cluster: AsyncCluster) -> CompareReport:
-        with progress("bound and writes, in turns", rounds) as done:
+        with progress(f"bound and {operation}s, in turns", rounds) as done:
             return await compare_report(
                 cluster,
+                operation,
                 clients=clients,
                 seconds=seconds,
                 value_bytes=value_bytes,
@@ -194,7 +199,7 @@ def compare(
 
 def _compared(report: CompareReport) -> RenderableType:
     table = Table(title=f"{report.clients} clients, median of {report.rounds} rounds (least, most)")
-    for column in ("", "bound", "raycons", "ratio"):
+    for column in ("", "bound", f"raycons {report.operation}s", "ratio"):
         table.add_column(column, justify="left" if not column else "right")
     for name, bound_, ours, ratio in (
         (

@@ -4,7 +4,7 @@ Rules of this file
 - Events are method calls with `now`, in seconds of a clock that counts suspension. After one or
   several events, and at the latest when the turn of the loop ends, call `end_of_turn(now)`: it
   gives what is to be carried out (`Transmit`, `Know`). `submit` and `read` only gather, so that
-  what one turn asks leaves in one frame.
+  what one turn asks leaves in one frame; `fills_frame` tells when one is full, and better sent now.
 - Call `tick(now)` when `next_deadline()` comes due, and `end_of_turn` after it. The deadline can
   move with any event, so ask again after each turn.
 - An operation ends exactly once, with `tell(done, result or exception)`, unless it was cancelled.
@@ -125,6 +125,11 @@ class ClientCore:
     def read(self, query: commands.Range, level: ReadLevel, deadline: float, done: Done) -> Pending:
         """Ask `query`, as often as it takes; raises as `submit` does."""
         return self._admit(query, deadline, done, self._outbox.queries[level])
+
+    def fills_frame(self, pending: Pending) -> bool:
+        """Whether a frame's worth of operations now waits where this newest one does."""
+        queue = pending.queue
+        return queue is not None and not len(queue.members) % self._settings.max_frame_operations
 
     def manage(self, action: Action, based_on: int, deadline: float, done: Done) -> Pending:
         """Change the group, from the configuration with index `based_on`; raises as `submit`."""

@@ -1,4 +1,4 @@
-"""The client core on asyncio: one timer, one flush a turn, a future per operation."""
+"""The client core on asyncio: one timer, one flush a turn or full frame, a future per operation."""
 
 from __future__ import annotations
 
@@ -129,7 +129,10 @@ class AsyncClient(StaysHere):
         if not self._turn_begun:
             self._begin_turn()
         deadline = self._due if timeout_s is None else self._deadline(timeout_s)
-        return self._core.submit(operation, deadline, self._loop.create_future())
+        pending = self._core.submit(operation, deadline, self._loop.create_future())
+        if self._core.fills_frame(pending):
+            self._send_now()
+        return pending
 
     def begin_read(
         self, query: commands.Range, level: ReadLevel, timeout_s: float | None = None
@@ -138,7 +141,10 @@ class AsyncClient(StaysHere):
         if not self._turn_begun:
             self._begin_turn()
         deadline = self._due if timeout_s is None else self._deadline(timeout_s)
-        return self._core.read(query, level, deadline, self._loop.create_future())
+        pending = self._core.read(query, level, deadline, self._loop.create_future())
+        if self._core.fills_frame(pending):
+            self._send_now()
+        return pending
 
     def ended(self, pending: Pending, error: BaseException) -> None:
         """The wait for an operation ended with `error`; raises what tells more, if any."""
@@ -240,6 +246,11 @@ class AsyncClient(StaysHere):
             self._now = clock()
             self._due = self._now + self.settings.timeout_s
             self._loop.call_soon(self._end_turn)
+
+    def _send_now(self) -> None:
+        """A frame is full: the leader works on it while the rest of this turn gathers the next."""
+        self._carry_out(self._core.end_of_turn(self._now))
+        self._transport.flush()
 
     def _end_turn(self) -> None:
         self._turn_begun = False

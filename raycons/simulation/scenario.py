@@ -132,7 +132,7 @@ def draw(random: Random) -> Scenario:
         ),
         client=ClientSettings(
             session_ttl_s=session_ttl_s,
-            max_frame_operations=random.choice([2, 256]),
+            max_frame_operations=random.choice([2, 128]),
             attempt_timeout_s=random.choice([0.2, 0.5, 1.0]),
             last_attempt_timeout_s=2.0,
         ),

@@ -309,6 +309,10 @@ class ActorClientTransport:
             return
         line.send(*_framed(self._encode(message), self._group))
 
+    def flush(self) -> None:
+        """See `ClientTransport`."""
+        self._common.turn.flush()
+
     def know(self, addresses: Mapping[PeerId, Address]) -> None:
         """The members to keep lines to; only the ids count. Others are let go."""
         for id in self._lines.keys() - addresses.keys():

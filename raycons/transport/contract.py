@@ -160,6 +160,9 @@ class ClientTransport(Protocol):
     def send(self, member: PeerId, message: Any) -> None:
         """Send, or drop: the client's own timers notice."""
 
+    def flush(self) -> None:
+        """Let go now of what was sent in this turn: what follows in it takes time."""
+
     def know(self, addresses: Mapping[PeerId, Address]) -> None:
         """The members to keep connections to, and where they listen."""
 

@@ -58,6 +58,11 @@ class FallbackClientTransport:
         way = self._calls if member in self._by_call else self._sockets
         way.send(member, message)
 
+    def flush(self) -> None:
+        """See `ClientTransport`."""
+        self._sockets.flush()
+        self._calls.flush()
+
     def know(self, addresses: Mapping[PeerId, Address]) -> None:
         """The members to keep connections to; others are let go."""
         for id in self._known.keys() - addresses.keys():

@@ -75,6 +75,10 @@ class TcpClientTransport:
         kind, body = self._encode(message)
         connection.send(kind, self._group, body)
 
+    def flush(self) -> None:
+        """See `ClientTransport`."""
+        self._common.turn.flush()
+
     def know(self, addresses: Mapping[PeerId, Address]) -> None:
         """The members to keep connections to; others are let go."""
         for id in self._known.keys() - addresses.keys():

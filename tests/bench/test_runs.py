@@ -14,7 +14,7 @@ def test_the_ratio_is_the_median_of_the_rounds_ratios() -> None:
         Round(report(200, 1.0), report(20, 1.0)),
         Round(report(50, 2.0), report(40, 3.0)),
     ]
-    compared = compare_rounds(samples)
+    compared = compare_rounds("write", samples)
     assert compared.throughput_ratio == Spread(0.5, 0.1, 0.8)
     assert compared.p50_ratio == Spread(1.5, 1.0, 2.0)
     assert compared.bound_operations_per_second == Spread(100, 50, 200)

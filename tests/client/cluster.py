@@ -90,12 +90,16 @@ class FakeTransport:
         self.loop = loop
         self.connected: set[PeerId] = set()
         self.sent: list[Any] = []
+        self.flushes: list[int] = []  # how many messages had been sent at each
         self.closed = False
 
     def send(self, member: PeerId, message: Any) -> None:
         self.sent.append(message)
         if member in self.connected:
             self.loop.call_soon(self._arrive, member, message)
+
+    def flush(self) -> None:
+        self.flushes.append(len(self.sent))
 
     def know(self, addresses: Mapping[PeerId, Address]) -> None:
         for member in addresses:

@@ -92,6 +92,17 @@ def test_frames_are_bounded_in_operations_and_bytes() -> None:
     assert [len(operations(frame)) for _, frame in driver.turn()] == [1, 1, 1]
 
 
+def test_the_last_operation_that_a_frame_has_room_for_fills_it() -> None:
+    driver = Driver(ClientSettings(max_frame_operations=3))
+    driver.open()
+    full = [driver.core.fills_frame(driver.put(f"put{number}")) for number in range(4)]
+    assert full == [False, False, True, False]
+    full = [driver.core.fills_frame(driver.get(f"get{number}")) for number in range(3)]
+    assert full == [False, False, True]  # puts and gets leave in frames of their own
+    driver.turn()
+    assert not driver.core.fills_frame(driver.put("again"))
+
+
 def test_many_frames_are_in_flight_with_rising_numbers(driver: Driver) -> None:
     numbers = []
     for name in "abc":
@@ -573,7 +584,7 @@ def test_a_long_queue_gives_up_any_of_its_operations() -> None:
     [(_, opening)] = driver.turn()
     driver.answer(1, opening)
     frames = [frame for _, frame in driver.turn()]
-    assert [len(operations(frame)) for frame in frames] == [256, 78]
+    assert [len(operations(frame)) for frame in frames] == [128, 128, 78]
     for frame in frames:
         driver.answer(1, frame)
     assert [*driver.results] == [f"k{n}" for n in range(0, 1000, 3)]

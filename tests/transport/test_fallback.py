@@ -29,6 +29,9 @@ class Way:
     def send(self, member: int, message: Any) -> None:
         self.told.append((self.name, member, message))
 
+    def flush(self) -> None:
+        self.told.append((self.name, "flush"))
+
     def know(self, addresses: Mapping[int, Address]) -> None:
         self.known = set(addresses)
 
@@ -105,11 +108,14 @@ async def test_only_the_member_out_of_reach_is_called(scene: Scene) -> None:
     await turns()
     scene.transport.send(1, "a")
     scene.transport.send(2, "b")
+    scene.transport.flush()
     scene.calls.handler.received(2, "c")
     assert scene.news() == [
         ("connected", 2),
         ("socket", 1, "a"),
         ("call", 2, "b"),
+        ("socket", "flush"),
+        ("call", "flush"),
         ("received", 2, "c"),
     ]
 
