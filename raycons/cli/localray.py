@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from raycons.cluster.rays import ENVIRONMENT
 from raycons.errors import ClusterError
 from raycons.store.host import default_root
 
@@ -93,12 +94,10 @@ def start() -> LocalRay:
 def head_environment() -> dict[str, str]:
     """The environment of a Ray head: ours, with what Ray would by itself choose worse.
 
-    Ray lowers the priority of its workers, so that members would wait behind everything else on the
-    machine. And it listens on the machine's network address; `ray.init` asks whoever connects for
-    a token, `ray start` does not, unless told.
+    It listens on the machine's network address; `ray.init` asks whoever connects for a token,
+    `ray start` does not, unless told.
     """
-    environment = dict(os.environ)
-    environment.setdefault("RAY_worker_niceness", "0")
+    environment = {**ENVIRONMENT, **os.environ}
     environment.setdefault("RAY_AUTH_MODE", "token")
     environment.pop("RAY_ADDRESS", None)
     return environment

@@ -30,7 +30,8 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that no Ray has been connected to, on a machine without one."""
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setenv("RAY_worker_niceness", "7")
+    for name in rays.ENVIRONMENT:
+        monkeypatch.setenv(name, "7")
     monkeypatch.setattr("ray._private.services.find_bootstrap_address", lambda _: None)
     monkeypatch.setattr(rays, "_hush_death_notices", lambda: None)
 
@@ -54,6 +55,7 @@ def test_without_a_ray_a_local_one_is_started(alone: None, monkeypatch: pytest.M
     rays.join_or_start_ray()
     assert [call["address"] for call in init.calls] == ["local"]
     assert rays.os.environ["RAY_worker_niceness"] == "0"
+    assert rays.os.environ["RAY_event_stats"] == "7"  # the user's own choice
 
 
 def test_a_ray_started_on_this_machine_is_joined(
