@@ -4,7 +4,8 @@ Rules of this file
 - Events are method calls with `now`, in seconds of a clock that counts suspension. After one or
   several events, and at the latest when the turn of the loop ends, call `end_of_turn(now)`: it
   gives what is to be carried out (`Transmit`, `Know`). `submit` and `read` only gather, so that
-  what one turn asks leaves in one frame; `fills_frame` tells when one is full, and better sent now.
+  what one turn asks leaves in one frame; `fills_frame` tells when there are enough operations for
+  one, which `send_frame` sends at once.
 - Call `tick(now)` when `next_deadline()` comes due, and `end_of_turn` after it. The deadline can
   move with any event, so ask again after each turn.
 - An operation ends exactly once, with `tell(done, result or exception)`, unless it was cancelled.
@@ -211,6 +212,13 @@ class ClientCore:
         """Send all that can be sent; gives what is to be carried out, in order."""
         self._now = now
         self._outbox.send(now)
+        return self._outbox.drain()
+
+    def send_frame(self, pending: Pending, now: float) -> list[Output]:
+        """Send one frame of those that wait with `pending`; the rest waits for the turn's end."""
+        self._now = now
+        if pending.queue is not None:
+            self._outbox.send_frame(pending.queue, now)
         return self._outbox.drain()
 
     def close(self, now: float) -> list[Output]:

@@ -138,6 +138,17 @@ class Outbox:
             else:
                 self._ask_around(now)
 
+    def send_frame(self, queue: Queue, now: float) -> None:
+        """Send one frame of `queue` to the leader; `send` sees to whatever is not so simple."""
+        leader = self._routing.reachable_leader
+        if leader == NOBODY or now < self._routing.held_until:
+            return
+        if queue is self.queries[ReadLevel.LINEARIZABLE]:
+            self._form_queries(ReadLevel.LINEARIZABLE, 1)
+        elif queue is self.operations and self._registration.session is not None:
+            self._form_frames(1)
+        self._transmit_waiting(leader, now)
+
     def send_ending(self, ending: Ending, now: float) -> None:
         """Send the last call, if a leader can be reached; its answer does not matter."""
         if self._routing.reachable_leader != NOBODY:
@@ -169,6 +180,9 @@ class Outbox:
             self._form_frames(len(self.operations))
         if self.queries[ReadLevel.LINEARIZABLE]:
             self._form_queries(ReadLevel.LINEARIZABLE)
+        self._transmit_waiting(leader, now)
+
+    def _transmit_waiting(self, leader: PeerId, now: float) -> None:
         calls, self._for_leader = self._for_leader, {}
         for call in calls:
             self._transmit(call, leader, now)
@@ -211,9 +225,9 @@ class Outbox:
         if opening is not None:
             self.wait(opening)
 
-    def _form_queries(self, level: ReadLevel) -> None:
+    def _form_queries(self, level: ReadLevel, at_most: int | None = None) -> None:
         queue = self.queries[level]
-        for operations in self.gathering.batches(queue, len(queue)):
+        for operations in self.gathering.batches(queue, at_most or len(queue)):
             self.wait(Queries(operations, level, self._settings))
 
     def _transmit(self, call: Call, member: PeerId, now: float) -> None:

@@ -14,7 +14,7 @@ class ClientSettings(msgspec.Struct, frozen=True):
     session_ttl_s: float = 60.0  # asked for; the group may grant another
     machine: int = 0  # the machine of the group that reads the commands
 
-    max_frame_operations: int = 128  # as many leave at once, before the turn of the loop ends
+    max_frame_operations: int = 128  # so many leave at once, before the turn of the loop ends
     max_frame_bytes: int = 512 * KIB  # a larger operation travels alone
     max_in_flight_operations: int = 100_000
     max_in_flight_bytes: int = 256 * MIB

@@ -131,7 +131,7 @@ class AsyncClient(StaysHere):
         deadline = self._due if timeout_s is None else self._deadline(timeout_s)
         pending = self._core.submit(operation, deadline, self._loop.create_future())
         if self._core.fills_frame(pending):
-            self._send_now()
+            self._send_frame(pending)
         return pending
 
     def begin_read(
@@ -143,7 +143,7 @@ class AsyncClient(StaysHere):
         deadline = self._due if timeout_s is None else self._deadline(timeout_s)
         pending = self._core.read(query, level, deadline, self._loop.create_future())
         if self._core.fills_frame(pending):
-            self._send_now()
+            self._send_frame(pending)
         return pending
 
     def ended(self, pending: Pending, error: BaseException) -> None:
@@ -247,9 +247,9 @@ class AsyncClient(StaysHere):
             self._due = self._now + self.settings.timeout_s
             self._loop.call_soon(self._end_turn)
 
-    def _send_now(self) -> None:
-        """A frame is full: the leader works on it while the rest of this turn gathers the next."""
-        self._carry_out(self._core.end_of_turn(self._now))
+    def _send_frame(self, pending: Pending) -> None:
+        """The leader works on a full frame while the rest of this turn gathers the next."""
+        self._carry_out(self._core.send_frame(pending, clock()))
         self._transport.flush()
 
     def _end_turn(self) -> None:

@@ -14,8 +14,8 @@ log = logging.getLogger(__name__)
 
 # What a Ray that raycons starts has in its environment, unless the user's says otherwise. Ray gives
 # its workers a lower priority than its user's other programs, and a member that waits for the
-# processor behind them misses its heartbeats. And each Ray process times its own callbacks for a
-# debug log, a hundred a second when idle: a fifth of what an idle actor costs.
+# processor behind them misses its heartbeats. And each Ray process times its own callbacks for
+# statistics in Ray's debug logs, a hundred a second when idle: a fifth of an idle actor's cost.
 ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_event_stats": "0"}
 
 REACH_S = 2.0  # a head that has not taken a connection by then is not there

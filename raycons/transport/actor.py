@@ -310,8 +310,7 @@ class ActorClientTransport:
         line.send(*_framed(self._encode(message), self._group))
 
     def flush(self) -> None:
-        """See `ClientTransport`."""
-        self._common.turn.flush()
+        """Nothing: a call leaves when the turn is over, and one is better than several."""
 
     def know(self, addresses: Mapping[PeerId, Address]) -> None:
         """The members to keep lines to; only the ids count. Others are let go."""

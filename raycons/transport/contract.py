@@ -161,7 +161,7 @@ class ClientTransport(Protocol):
         """Send, or drop: the client's own timers notice."""
 
     def flush(self) -> None:
-        """Let go now of what was sent in this turn: what follows in it takes time."""
+        """Let go now of what was sent in this turn, if that is possible: the rest takes time."""
 
     def know(self, addresses: Mapping[PeerId, Address]) -> None:
         """The members to keep connections to, and where they listen."""

@@ -28,6 +28,19 @@ def record_of(sandbox: Sandbox) -> Path:
     return sandbox.root / "data" / localray.RECORD
 
 
+def test_a_head_has_our_environment_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "elsewhere:1")
+    monkeypatch.setenv("RAY_worker_niceness", "5")
+    monkeypatch.delenv("RAY_event_stats", raising=False)
+    environment = localray.head_environment()
+    assert environment["RAY_worker_niceness"] == "5"
+    assert environment["RAY_event_stats"] == "0"
+    assert environment["RAY_AUTH_MODE"] == "token"
+    assert "RAY_ADDRESS" not in environment
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from raycons.client.calls import Pending
-from raycons.client.core import ClientCore, Know, Transmit
+from raycons.client.core import ClientCore, Know, Output, Transmit
 from raycons.client.settings import ClientSettings
 from raycons.machines import sessions
 from raycons.machines.kv import commands
@@ -52,8 +52,15 @@ class Driver:
 
     def turn(self) -> list[tuple[int, Any]]:
         """Ends the turn; gives what was sent, as (member, message)."""
+        return self._carried_out(self.core.end_of_turn(self.now))
+
+    def frame_of(self, pending: Pending) -> list[tuple[int, Any]]:
+        """Sends a frame of those that wait with `pending`; gives what was sent."""
+        return self._carried_out(self.core.send_frame(pending, self.now))
+
+    def _carried_out(self, outputs: list[Output]) -> list[tuple[int, Any]]:
         sent = []
-        for output in self.core.end_of_turn(self.now):
+        for output in outputs:
             if isinstance(output, Know):
                 self.known.append(output.addresses)
             else:

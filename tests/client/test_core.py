@@ -103,6 +103,30 @@ def test_the_last_operation_that_a_frame_has_room_for_fills_it() -> None:
     assert not driver.core.fills_frame(driver.put("again"))
 
 
+def test_a_full_frame_is_sent_alone() -> None:
+    driver = Driver(ClientSettings(max_frame_operations=3, max_frame_bytes=1000))
+    driver.open()
+    driver.get("get")
+    large = [driver.put(f"large{n}", value=b"x" * 400) for n in range(3)]
+    assert driver.core.fills_frame(large[-1])
+    [(_, frame)] = driver.frame_of(large[-1])
+    assert len(operations(frame)) == 2  # as many as the bytes allow; what is left is not sent alone
+    assert driver.frame_of(driver.get("other"))
+    assert [len(operations(frame)) for _, frame in driver.turn()] == [1]
+
+
+def test_a_full_frame_waits_for_a_leader_and_a_session() -> None:
+    driver = Driver(ClientSettings(max_frame_operations=1))
+    driver.connect(1, 2, 3)
+    put = driver.put("a")
+    assert driver.frame_of(put) == []
+    driver.lead(1)
+    assert driver.frame_of(put) == []
+    [(_, opening)] = driver.turn()
+    driver.answer(1, opening)
+    assert len(driver.frame_of(put)) == 1
+
+
 def test_many_frames_are_in_flight_with_rising_numbers(driver: Driver) -> None:
     numbers = []
     for name in "abc":

@@ -7,6 +7,7 @@ import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -395,7 +396,8 @@ def test_typed_values() -> None:
     asyncio.run(main())
 
 
-def test_a_full_frame_leaves_before_the_turn_ends() -> None:
+@pytest.mark.parametrize("reading", [True, False])
+def test_a_full_frame_leaves_before_the_turn_ends(reading: bool) -> None:
     """What follows in the turn takes time, in which the leader can work already."""
 
     async def main() -> None:
@@ -412,8 +414,8 @@ def test_a_full_frame_leaves_before_the_turn_ends() -> None:
                 flushed.append(len(transport.sent) - sent)
                 await asked
 
-            gets = (asker(lambda: kv.get("a")) for _ in range(7))
-            await asyncio.gather(*gets)
+            ask = partial(kv.get, "a") if reading else partial(kv.put, "a", b"2")
+            await asyncio.gather(*(asker(ask) for _ in range(7)))
             assert flushed == [0, 0, 1, 1, 1, 2, 2]
             assert transport.flushes == [sent + 1, sent + 2]
 

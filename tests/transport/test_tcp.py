@@ -561,3 +561,21 @@ def test_no_connection_is_made_through_a_shut_gate(play: Play, gate: Gate) -> No
         await told_one.until_named("connected")
 
     play(scenario)
+
+
+def test_what_is_flushed_leaves_before_the_turn_ends(play: Play) -> None:
+    async def scenario(harbour: Any) -> None:
+        member, told = await harbour.member(1)
+        client, told_client = harbour.client()
+        client.know({1: member.address})
+        await told_client.until_named("connected")
+        client.send(1, (1, b"a"))
+        assert client.counters["frames_sent"] == 0
+        client.flush()
+        assert client.counters["frames_sent"] == 1
+        client.send(1, (1, b"b"))  # the turn goes on
+        assert client.counters["frames_sent"] == 1
+        await told.until_named("client_received", 2)
+        assert client.counters["frames_sent"] == 2
+
+    play(scenario)
