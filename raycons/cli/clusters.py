@@ -208,10 +208,10 @@ def status_table(status: ClusterStatus) -> Group:
         f": leader {leader}, term {status.term}, commit {status.commit:,}; {losses}\n"
         f"storage {status.storage}, transport {status.transport}, reads {status.reads}",
     )
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for column in ("id", "state", "role"):
         table.add_column(column, no_wrap=True)
-    for column in ("applied", "lag", "log", "store", "pid"):
+    for column in ("term", "applied", "lag", "log", "store", "pid"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("address", no_wrap=True)
     for one in status.replicas:
@@ -219,6 +219,7 @@ def status_table(status: ClusterStatus) -> Group:
             str(one.id),
             Text(one.state),
             Text(one.role, style="green" if one.id == status.leader else ""),
+            f"{one.term:,}",
             f"{one.applied:,}",
             f"{one.lag:,}",
             f"{one.log_entries:,}",

@@ -16,7 +16,7 @@ from raycons.client.session import Session
 from raycons.client.settings import ClientSettings
 from raycons.machines.kv.commands import Delete, Put, Range, Swap, Txn
 from raycons.machines.sessions import Close, Do, KeepAlive, Open, SessionCommand
-from raycons.member.protocol import Action, Inspect, Manage, Read, ReadLevel, Submit
+from raycons.member.protocol import Action, Inspect, Manage, Read, ReadLevel, Refused, Submit
 from raycons.transport.contract import PeerId
 
 RequestId = int
@@ -120,6 +120,7 @@ class Call:
         "member",
         "not_before",
         "operations",
+        "refusal",
         "requests",
         "unresolved",
         "wait_s",
@@ -132,6 +133,7 @@ class Call:
         self.latest: RequestId = 0  # the attempt that decides when another one is due
         self.attempts = 0
         self.unresolved = 0  # attempts that were not definitely refused
+        self.refusal: Refused | None = None  # of the last attempt that was refused
         self.wait_s = settings.attempt_timeout_s  # patience with the present attempt
         self.bucket = 0  # see Deadlines.add
         self.member: PeerId | None = None  # None: the leader; 0: anyone; else that member

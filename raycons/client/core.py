@@ -192,10 +192,11 @@ class ClientCore:
         """A deadline came due, or may have."""
         self._now = now
         for pending in self._gathering.expired(now):
-            reading = _harmless(pending)
-            error = outcome.late(
-                pending.call, reading, self._last_refusal, [*self.routing.connected], self.absence
-            )
+            call = pending.call
+            # Its own, for those of other operations may have had other reasons.
+            refusal = (call.refusal if call is not None else None) or self._last_refusal
+            connected = [*self.routing.connected]
+            error = outcome.late(call, _harmless(pending), refusal, connected, self.absence)
             done = self._outbox.withdraw(pending)
             if done is not None:
                 self._tell(done, error)
@@ -305,7 +306,7 @@ class ClientCore:
             self._attempts.abandon(refusal.request)
         else:
             self._attempts.refuse(refusal.request)
-        self._last_refusal = refusal
+        self._last_refusal = call.refusal = refusal
         if refusal.code not in outcome.PASSING:
             self._fail(call, outcome.broken_rule(call, refusal))
             return

@@ -139,6 +139,9 @@ class Service:
 
     def _refuse(self, client: ClientId, request: int, outcome: Any, message: str = "") -> None:
         code = CODES[outcome.reason]
+        if code == Code.OVERLOADED:
+            bound = self._replica.settings.max_uncommitted_bytes
+            message = f"its bound is {bound} bytes that wait to be committed"
         self._requests.refuse(client, request, code, outcome.leader, message or outcome.reason)
 
     def _refuse_machine(self, client: ClientId, message: Submit | Read) -> None:
@@ -159,7 +162,8 @@ class Service:
             return
         if len(self._requests.reads) >= self._max_pending_reads:
             leader = self._replica.leader
-            self._requests.refuse(client, message.request, Code.OVERLOADED, leader)
+            text = f"its bound is {self._max_pending_reads} reads that wait to be confirmed"
+            self._requests.refuse(client, message.request, Code.OVERLOADED, leader, text)
             return
         self._replica.read(self._requests.add_read(client, message), now)
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -78,6 +79,30 @@ def test_a_status_is_not_read_as_markup() -> None:
     shown = capture.get()
     for text in ("[/name]", "[/address]:1", "[/reason] of [bold]it[/bold]", "[/note]"):
         assert text in shown
+
+
+def test_a_status_fits_a_terminal_and_says_what_each_column_is() -> None:
+    serving = ReplicaStatus(
+        id=2,
+        state="serving",
+        role="follower",
+        term=17,
+        applied=123_456,
+        lag=1_042,
+        log_entries=9_876,
+        store_bytes=64 * 2**20,
+        pid=54_321,
+        address="127.0.0.1:40123",
+    )
+    status = msgspec.structs.replace(STATUS, replicas=(serving,), notes=())
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(clusters.status_table(status))
+    lines = capture.get().splitlines()
+    columns = "id state role term applied lag log store pid address"
+    values = "2 serving follower 17 123,456 1,042 9,876 64.0 MiB 54321 127.0.0.1:40123"
+    assert lines[2].split() == columns.split()
+    assert lines[4].split() == values.split()
 
 
 def test_a_proof_is_not_read_as_markup(capsys: pytest.CaptureFixture[str]) -> None:

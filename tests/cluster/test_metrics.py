@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import socket
 import urllib.request
 
 import ray
 
 from raycons.config import MemberSettings
+from raycons.transport.counters import NAMES as TRANSPORT_COUNTERS
 from tests.cluster.yard import Yard, eventually
 
 NAMES = (
@@ -24,7 +26,9 @@ NAMES = (
     "raycons_last_snapshot_bytes",
     "raycons_role_changes_total",
     "raycons_pending_commands",
+    "raycons_pending_reads",
     "raycons_applied",
+    *(f"raycons_transport_{counter}" for counter in TRANSPORT_COUNTERS),
 )
 
 
@@ -35,6 +39,15 @@ def published() -> str:
     with urllib.request.urlopen(url, timeout=5) as answer:
         text: str = answer.read().decode()
     return text
+
+
+def knock(address: str) -> None:
+    """Connect as somebody who speaks another protocol; wait until the member has hung up."""
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as stranger:
+        stranger.sendall(b"GET / HTTP/1.1\r\nHost: raycons\r\n\r\n")
+        while stranger.recv(1 << 16):
+            """The member greets before it listens."""
 
 
 def test_metrics_reach_rays_endpoint(yard: Yard) -> None:
@@ -52,6 +65,9 @@ def test_metrics_reach_rays_endpoint(yard: Yard) -> None:
     eventually(compacted, within_s=20, what="the leader's log is cut")
     newcomer = cluster.add_member()
     status = cluster.status()
+    met = status.replica(newcomer)
+    assert met is not None
+    knock(met.address)
     sent = {
         replica.id: replica.last_snapshot_bytes
         for replica in status.replicas
@@ -76,8 +92,13 @@ def test_metrics_reach_rays_endpoint(yard: Yard) -> None:
     eventually(lambda: not missing(), within_s=60, what="every metric is published")
     eventually(lambda: value("raycons_proposals_total") >= 101, within_s=30, what="proposals")
     eventually(lambda: value("raycons_commits_total") >= 3 * 100, within_s=30, what="commits")
-    assert value("raycons_sync_seconds_count") > 0
+    for histogram in ("raycons_sync_seconds", "raycons_commit_seconds"):
+        assert 0 < value(f"{histogram}_sum") < 10 * value(f"{histogram}_count")
+    assert value("raycons_batch_bytes_sum") > 1000 * value("raycons_batch_bytes_count") / 2
     assert value("raycons_elections_total") >= 1
     for id, counter in ((status.leader, "sent"), (newcomer, "installed")):
         assert value(f"raycons_snapshots_{counter}\\w*", str(id)) == 1  # under whatever suffix
         assert value("raycons_snapshot_bytes_total", str(id)) == sent[id]
+    rejected = "raycons_transport_rejected_stranger"
+    eventually(lambda: value(rejected, str(newcomer)) == 1, within_s=30, what="the stranger")
+    assert value(rejected) == 1

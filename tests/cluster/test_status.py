@@ -1,18 +1,25 @@
-"""What members' answers add up to: pure, but for the last test."""
+"""What members' answers add up to (pure), and what members on a real Ray tell of themselves."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
+import shlex
 import socket
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import ray
 
+import raycons
 from raycons.cluster.fleet import Charter
 from raycons.cluster.handle import summarize
 from raycons.cluster.settings import ClusterSettings
 from raycons.cluster.status import lost_with_memory, tolerated_losses, view_of_leader
+from raycons.config import MemberSettings
 from raycons.consensus.configuration import Configuration, Peer, Role
 from tests.cluster.yard import Yard, eventually, whole
 
@@ -119,3 +126,70 @@ def test_a_member_without_a_port_says_so_and_serves_when_one_is_free(
         assert "no free port" in away.reason
         assert f"{ports[0]} to {ports[-1]}" in away.reason
     eventually(whole(cluster), within_s=20, what="all three serve")
+
+
+def log_of(yard: Yard, id: int) -> Path:
+    """A member's log: where Ray keeps those of its workers, under the member's name."""
+    directory = Path(ray._private.worker._global_node.get_session_dir_path()) / "logs"
+    [path] = directory.glob(f"raycons-*{yard.name}-replica-{id}.log")
+    return path
+
+
+def role_changes(log: Path) -> list[dict[str, str]]:
+    """The fields of each line that tells of a change of role."""
+    lines = [line for line in log.read_text().splitlines() if " event=role-changed " in line]
+    return [
+        dict(word.split("=", 1) for word in shlex.split(line[line.index("event=") :]))
+        for line in lines
+    ]
+
+
+def test_real_members_tell_all_of_themselves(yard: Yard) -> None:
+    cluster = yard.start(member=MemberSettings(log_limit_bytes=20_000, write_behind_s=0.05))
+    kv = cluster.kv()
+    kv.put("key", bytes(15_000))
+    kv.put("key", bytes(15_000))
+
+    def settled() -> bool:
+        kv.put("small", b"v")  # the log is cut when something is done
+        replicas = cluster.status().replicas
+        return all(each.snapshot_index > 0 and each.lag == 0 for each in replicas)
+
+    eventually(settled, within_s=20, what="every log is cut, and nobody lags")
+    status = cluster.status()
+    [leader] = [each for each in status.replicas if each.role == "leader"]
+    assert leader.id == status.leader
+    for each in status.replicas:
+        assert (each.state, each.reason, each.listed) == ("serving", "", "voter")
+        assert each.role == ("leader" if each is leader else "follower")
+        assert (each.term, each.leader) == (status.term, leader.id)
+        assert 3 <= each.applied <= each.commit <= status.commit
+        assert 0 < each.snapshot_index <= each.applied
+        assert each.snapshot_index + each.log_entries >= each.commit
+        assert 0 <= each.log_bytes < 20_000 < each.store_bytes
+        assert each.last_snapshot_bytes == 0  # none was needed; see `test_metrics`
+        assert each.connections == tuple({1, 2, 3} - {each.id})
+        assert each.version == raycons.__version__
+        assert each.incarnation == 1
+        assert each.niceness == os.nice(0)
+        assert re.fullmatch(r"[\d.]+:\d+", each.address)
+    assert len({each.pid for each in status.replicas} - {os.getpid()}) == 3
+
+    # Two changes of role that were asked for, and their reasons in the logs of both sides.
+    heir = next(each for each in status.replicas if each is not leader)
+    cluster.transfer_leader(to=heir.id)
+    eventually(
+        lambda: {each.leader for each in cluster.status().replicas} == {heir.id},
+        within_s=10,
+        what="all know the new leader",
+    )
+    term = cluster.status().term
+    won = role_changes(log_of(yard, heir.id))[-1]
+    assert (won["role"], won["term"], won["leader"]) == ("leader", str(term), str(heir.id))
+    reasons = [change["reason"] for change in role_changes(log_of(yard, heir.id))]
+    assert reasons[-2:] == ["campaigning, asked by the leader", "elected"]
+    *_, first, last = role_changes(log_of(yard, leader.id))
+    assert first["role"] == "follower"
+    # The heir's question for its vote, or the word of the one who voted already.
+    assert re.fullmatch(rf"replica \d (campaigns|is) in term {term}", first["reason"])
+    assert (last["leader"], last["reason"]) == (str(heir.id), f"replica {heir.id} leads")

@@ -78,7 +78,8 @@ class Replication(Idleness):
             return self.not_leader()
         if self.transferee:
             return Refusal("transferring", self.transferee)
-        if self.uncommitted_bytes + len(data) > self.settings.max_uncommitted_bytes:
+        waiting = self.uncommitted_bytes
+        if waiting and waiting + len(data) > self.settings.max_uncommitted_bytes:
             return Refusal("overloaded", self.id)
         return self.append_as_leader(EntryKind.COMMAND, data, now, machine, version)
 
