@@ -29,6 +29,18 @@ WATCH_S = 1.0
 STARTED_BY = "RAYCONS_RAY_STARTED_BY"  # the process whose `up` had to start a Ray first
 
 
+def _port_range(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> tuple[int, int] | None:
+    """FIRST-LAST as two numbers; which ports make sense, `start` says itself."""
+    if value is None:
+        return None
+    first, _, last = value.partition("-")
+    if not (first.isdecimal() and last.isdecimal()):
+        raise click.BadParameter(f"{value!r}: expected two ports, such as 7000-7010")
+    return int(first), int(last)
+
+
 class Stopped(msgspec.Struct, frozen=True):
     """What `down` did."""
 
@@ -50,6 +62,18 @@ class Stopped(msgspec.Struct, frozen=True):
     help="How the leader makes sure that a read is fresh.",
 )
 @click.option("--path", type=click.Path(), help="The data root on each host.")
+@click.option(
+    "--port-range",
+    metavar="FIRST-LAST",
+    callback=_port_range,
+    help="Where members may listen; on any free port by default.",
+)
+@click.option(
+    "--repair-grace",
+    default=30.0,
+    show_default=True,
+    help="Seconds that a member may be away before it is replaced.",
+)
 @click.option("--fault-injection", is_flag=True, help="Let members obey injected partitions.")
 @format_option
 def up(
@@ -59,6 +83,8 @@ def up(
     transport: str,
     reads: str,
     path: str | None,
+    port_range: tuple[int, int] | None,
+    repair_grace: float,
     fault_injection: bool,
     form: Format,
 ) -> None:
@@ -76,6 +102,8 @@ def up(
         "transport": transport,
         "reads": reads,
         "path": path,
+        "port_range": port_range,
+        "repair_grace": repair_grace,
         "fault_injection": fault_injection,
     }
     _check(name, asked)
@@ -106,13 +134,13 @@ def up(
 
 def _check(name: str, asked: dict[str, Any]) -> None:
     """Refuse what makes no sense before a Ray is started for it. Raises BadArgument."""
+    from raycons.cluster.arguments import settings_of_start
     from raycons.cluster.naming import check_name
-    from raycons.cluster.settings import ClusterSettings, check_settings
 
     check_name(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the start itself will say it
-        check_settings(ClusterSettings(**asked))
+        settings_of_start(**asked, raft=None, member=None)
 
 
 @click.command()

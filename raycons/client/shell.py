@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from raycons.client.core import ClientCore, Know, Lagging, Output, Transmit
 from raycons.client.settings import ClientSettings
 from raycons.client.staying import StaysHere
 from raycons.machines.kv import commands
+from raycons.member.clock import boottime
 from raycons.member.protocol import Action, Inspected, Managed, ReadLevel
 from raycons.transport.contract import Address, ClientHandler, ClientTransport, PeerId
 
@@ -27,11 +27,6 @@ Rediscover = Callable[[], Awaitable[Mapping[PeerId, Address]]]
 _LONGEST_TIMEOUT_S = 1e9
 
 _log = logging.getLogger(__name__)
-
-
-def clock() -> float:
-    """Seconds of a clock that counts suspension: a laptop that slept finds its deadlines passed."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _is_number(value: object) -> bool:
@@ -79,7 +74,7 @@ class AsyncClient(StaysHere):
         self._loop = asyncio.get_running_loop()
         self._rediscover = rediscover
         source = random.SystemRandom() if seed is None else random.Random(seed)
-        self._now = clock()
+        self._now = boottime()
         self._due = self._now + self.settings.timeout_s  # of what this turn asks without a timeout
         self._core = ClientCore(source, self.settings, self._now, _settle)
         self._turn_begun = False
@@ -214,7 +209,7 @@ class AsyncClient(StaysHere):
             self._timer.cancel()
         if self._search is not None:
             self._search.cancel()
-        self._carry_out(self._core.close(clock()))
+        self._carry_out(self._core.close(boottime()))
         await asyncio.sleep(0)  # lets the transport send what ends the session
         await self._transport.close()
 
@@ -243,7 +238,7 @@ class AsyncClient(StaysHere):
             if self._lost is not None:
                 raise self._lost
             self._turn_begun = True
-            self._now = clock()
+            self._now = boottime()
             self._due = self._now + self.settings.timeout_s
             self._loop.call_soon(self._end_turn)
 
@@ -277,12 +272,12 @@ class AsyncClient(StaysHere):
             self._timer = None
         if due != float("inf"):
             self._timer_due = due
-            self._timer = self._loop.call_later(max(0.0, due - clock()), self._ring)
+            self._timer = self._loop.call_later(max(0.0, due - boottime()), self._ring)
 
     def _ring(self) -> None:
         self._timer = None
         self._begin_turn()
-        self._core.tick(clock())
+        self._core.tick(boottime())
 
     def _deadline(self, timeout_s: float | None) -> float:
         if timeout_s is None:
@@ -312,10 +307,10 @@ class AsyncClient(StaysHere):
         interval_s = self.settings.rediscovery_interval_s
         try:
             while self._core.in_flight and not self._core.routing.connected:
-                await asyncio.sleep(max(0.0, self._searched + interval_s - clock()))
+                await asyncio.sleep(max(0.0, self._searched + interval_s - boottime()))
                 if self._core.routing.connected:
                     return
-                self._searched = clock()
+                self._searched = boottime()
                 try:
                     found = await rediscover()
                 except errors.ClusterLost as error:

@@ -11,7 +11,7 @@ _KINDS: tuple[tuple[type[StoreError], tuple[str, ...], str], ...] = (
     (
         StoreFull,
         ("no space left", "file too large", "quota exceeded"),
-        "no space left; free some or enlarge the disk, then restart this member",
+        "no space left; free some or enlarge the disk, and the member goes on by itself",
     ),
     (
         StoreLocked,
@@ -22,7 +22,7 @@ _KINDS: tuple[tuple[type[StoreError], tuple[str, ...], str], ...] = (
         StoreReadOnly,
         ("read-only file system", "permission denied", "operation not permitted"),
         "it cannot be written; remount the disk or correct the permissions, "
-        "then restart this member",
+        "and the member goes on by itself",
     ),
     (
         StoreCorrupt,
@@ -48,6 +48,6 @@ def store_error(error: Exception, path: Path) -> StoreError:
         if any(sign in lower for sign in signs):
             return kind(f"the store in {path}: {remedy} ({text})")
     return StoreError(
-        f"the store in {path} failed: {text}; look at the disk and the system's log, "
-        "then restart this member"
+        f"the store in {path} failed: {text}; look at the disk and the system's log; "
+        "the member tries again by itself"
     )

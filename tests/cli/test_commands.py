@@ -17,13 +17,16 @@ import pytest
 from raycons.cli import localray
 from tests.cli.sandbox import TIMEOUT_S, Sandbox
 
+PORTS = range(23600, 23650)
+UP = ("--storage=memory", f"--port-range={PORTS[0]}-{PORTS[-1]}", "--repair-grace=12.5")
+
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Sandbox]:
     """A sandbox with a cluster that `raycons up` made."""
     sandbox = Sandbox()
     try:
-        status = sandbox.json("up", "--storage", "memory")
+        status = sandbox.json("up", *UP)
         assert status["leader"] in status["voters"] == [1, 2, 3]
         yield sandbox
     finally:
@@ -31,15 +34,37 @@ def running() -> Iterator[Sandbox]:
 
 
 def test_up_again_finds_the_same_cluster(running: Sandbox) -> None:
-    assert running.json("up", "--storage", "memory")["uuid"] == running.json("status")["uuid"]
+    assert running.json("up", *UP)["uuid"] == running.json("status")["uuid"]
 
 
 def test_up_with_other_settings_is_refused(running: Sandbox) -> None:
-    done = running.run("up", "--storage", "memory", "--replicas", "5")
+    """By all the options: what each of them sets is what the cluster compares."""
+    done = running.run(
+        *("up", "--replicas=5", "--storage=disk", "--transport=actor", "--reads=lease"),
+        *("--path=/elsewhere", "--port-range=1-9", "--repair-grace=7", "--fault-injection"),
+    )
     assert done.returncode == 1
-    assert b"replicas is 3, asked for 5" in done.stderr
-    assert b"Traceback" not in done.stderr
+    told = done.stderr.decode()
+    for difference in (
+        "replicas is 3, asked for 5",
+        "storage is 'memory', asked for 'disk'",
+        "transport is 'tcp', asked for 'actor'",
+        "reads is 'read-index', asked for 'lease'",
+        "path is None, asked for '/elsewhere'",
+        f"port_range is ({PORTS[0]}, {PORTS[-1]}), asked for (1, 9)",
+        "repair_grace is 12.5, asked for 7.0",
+        "fault_injection is False, asked for True",
+    ):
+        assert difference in told
+    assert "Traceback" not in told
     assert done.stdout == b""
+
+
+def test_members_listen_where_up_said(running: Sandbox) -> None:
+    addresses = [replica["address"] for replica in running.json("status")["replicas"]]
+    ports = {int(address.rpartition(":")[2]) for address in addresses}
+    assert len(ports) == 3
+    assert ports <= set(PORTS)
 
 
 def test_a_value_goes_in_and_comes_out(running: Sandbox) -> None:

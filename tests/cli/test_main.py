@@ -104,6 +104,8 @@ def test_debugging_shows_the_traceback(
         ["bench", "write", "--seconds", "0"],
         ["bench", "failover", "--fault", "flood"],
         ["members", "remove", "three"],
+        ["up", "--port-range", "7000"],
+        ["up", "--port-range", "7000-"],
     ],
 )
 def test_wrong_usage_is_code_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 import pickle
 import signal
@@ -15,8 +14,8 @@ import pytest
 
 from raycons import errors
 from raycons.client.background import background
-from raycons.client.blocking import BlockingClient, Kv, Txn
-from raycons.client.kv import AsyncKv, AsyncTxn
+from raycons.client.blocking import BlockingClient, Kv
+from raycons.client.kv import AsyncKv
 from raycons.client.shell import AsyncClient
 
 from .cluster import ADDRESSES, Cluster
@@ -56,22 +55,6 @@ def test_every_method(client: BlockingClient) -> None:
     typed = Kv(client, "json")
     typed.put("j", {"x": [1]})
     assert typed.get("j") == {"x": [1]}
-
-
-@pytest.mark.parametrize(("blocking", "model"), [(Kv, AsyncKv), (Txn, AsyncTxn)])
-def test_both_faces_have_the_same_methods(blocking: type, model: type) -> None:
-    def public(cls: type) -> dict[str, inspect.Signature]:
-        return {
-            name: inspect.signature(method)
-            for name, method in inspect.getmembers(cls, inspect.isfunction)
-            if not name.startswith("_")
-        }
-
-    ours, theirs = public(blocking), public(model)
-    assert ours.keys() == theirs.keys()
-    for name in ours:
-        assert ours[name].parameters == theirs[name].parameters, name
-        assert getattr(blocking, name).__doc__, name
 
 
 def test_handles_stay_in_their_process(client: BlockingClient) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import threading
+from pathlib import Path
 
 import pytest
 import ray
@@ -165,8 +166,12 @@ def test_a_cluster_in_a_place_of_its_own_is_not_made_again_elsewhere(yard: Yard)
     raycons.stop(yard.name)
     raycons.stop(yard.name, destroy=True)  # the hosts remember where it lies
     assert not yard.store(1).exists()
-    anew = raycons.start(yard.name, replicas=1, path=yard.root / "other")
+    anew = raycons.start(yard.name, replicas=1)
     assert anew.uuid != first.uuid
+    home = Path(ray.get(ray.remote(num_cpus=0)(os.getenv).remote("RAYCONS_HOME")))
+    assert home != yard.root
+    assert (home / yard.name / "replica-1").is_dir()
+    assert not yard.store(1).exists()
     anew.close()
     raycons.stop(yard.name, destroy=True)
 

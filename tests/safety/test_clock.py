@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,9 @@ from .town import Town, eventually, play, town
 PACKAGE = Path(raycons.__file__).parent
 WALL_CLOCKS = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime", "CLOCK_REALTIME"}
 
+CLOCKS = {"time", "monotonic", "perf_counter", "process_time", "thread_time", "clock_gettime"}
+CLOCKS |= {f"{name}_ns" for name in CLOCKS}
+
 
 def names_of_wall_clocks(file: Path) -> Iterator[str]:
     """Where a file names a wall clock of the `time` or `datetime` module."""
@@ -35,15 +39,33 @@ def names_of_wall_clocks(file: Path) -> Iterator[str]:
                     yield f"{file}:{node.lineno}: from {node.module} import {alias.name}"
 
 
+def names_of_clocks(file: Path) -> Iterator[str]:
+    """Where a file names any clock, that of an event loop included, but ours."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Attribute) and node.attr in CLOCKS:
+            yield f"{file}:{node.lineno}: {ast.unparse(node)}"
+        elif isinstance(node, ast.ImportFrom) and node.module == "time":
+            yield f"{file}:{node.lineno}: from time import ..."
+
+
 def test_the_search_for_wall_clocks_finds_them(tmp_path: Path) -> None:
     file = tmp_path / "guilty.py"
     file.write_text("import time\nfrom datetime import datetime\nnow = time.time()\n")
     assert len(list(names_of_wall_clocks(file))) == 2
+    file.write_text("from time import monotonic\nthen = loop.time() + time.perf_counter()\n")
+    assert len(list(names_of_clocks(file))) == 3
 
 
 def test_no_part_of_the_package_asks_a_wall_clock() -> None:
     found = [name for file in sorted(PACKAGE.rglob("*.py")) for name in names_of_wall_clocks(file)]
     assert found == []
+
+
+def test_members_and_clients_ask_one_clock_only() -> None:
+    files = [*PACKAGE.joinpath("member").rglob("*.py"), *PACKAGE.joinpath("client").rglob("*.py")]
+    found = [name for file in sorted(files) for name in names_of_clocks(file)]
+    assert found == [name for name in found if name.startswith(str(PACKAGE / "member/clock.py"))]
+    assert len(found) == 1  # the clock itself
 
 
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="Linux counts suspension there")
@@ -61,9 +83,24 @@ def sessions(members: Town, id: int) -> set[int]:
     return set(table._sessions)
 
 
+def listen_to(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, int]]:
+    """Who asks which clock from now on: the modules that ask `boottime`, and the clocks' ids."""
+    true, asked = time.clock_gettime, set[tuple[str, int]]()
+
+    def clock_gettime(clock: int) -> float:
+        caller = sys._getframe(2).f_globals["__name__"]
+        asked.add((caller, clock))
+        return true(clock)
+
+    monkeypatch.setattr(time, "clock_gettime", clock_gettime)
+    return asked
+
+
 def test_a_wall_clock_that_jumps_expires_nobody(
     tmp_path: Path, recordings: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked = listen_to(monkeypatch)
+
     async def story() -> None:
         async with town(tmp_path) as members:
             await members.found()
@@ -88,6 +125,9 @@ def test_a_wall_clock_that_jumps_expires_nobody(
                 assert sessions(members, id) in (set(), opened)
 
     play(story)
+    # One clock for all: it knows of suspension, and nobody can set it.
+    assert {clock for _, clock in asked} == {getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)}
+    assert {"raycons.member.shell", "raycons.client.shell"} <= {module for module, _ in asked}
 
 
 def times_us(members: Town, id: int) -> list[int]:

@@ -274,11 +274,17 @@ def test_the_host_has_one_name_however_many_ask_first(tmp_path: Path) -> None:
 def test_the_default_root_follows_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("RAYCONS_HOME", str(tmp_path))
-    assert directory.default_root() == tmp_path
-    monkeypatch.delenv("RAYCONS_HOME")
+    monkeypatch.setenv("RAYCONS_HOME", str(tmp_path / "chosen"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    assert directory.default_root().name == "raycons"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert directory.default_root() == tmp_path / "chosen"
+    monkeypatch.delenv("RAYCONS_HOME")
+    if sys.platform == "linux":  # elsewhere platformdirs follows other customs
+        assert directory.default_root() == tmp_path / "data" / "raycons"
+        monkeypatch.delenv("XDG_DATA_HOME")
+        assert directory.default_root() == tmp_path / "home" / ".local" / "share" / "raycons"
+    else:
+        assert directory.default_root().name == "raycons"
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "a b", "ü", "a" * 65, "a\0b"])
