@@ -4,8 +4,8 @@ Each has a Ray node, a data root and an address of its own (`raycons.chaos.names
 holds Ray's head and the program that runs the faults; its cable stays, for the run itself would be
 cut off.
 
-Ray's own packets are dropped with those of the members. Ray takes a node for lost, and ends all on
-it, when its head has not heard from it for some 15 s, so a cut has to be shorter than that.
+Ray's own packets are dropped with those of the members, so Ray cannot reach the actors on that host
+either, and after a long cut not at once: cuts are meant to last seconds.
 """
 
 from __future__ import annotations

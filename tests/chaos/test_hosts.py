@@ -168,8 +168,9 @@ def test_a_failure_leaves_no_namespace_and_no_process() -> None:
     with pytest.raises(ZeroDivisionError):
         fail_with_a_process_inside(begun)
     (process,) = begun
-    with process:
-        assert process.wait(timeout=5) == -signal.SIGKILL
+    assert process.wait(timeout=5) == -signal.SIGKILL
+    assert process.stdout is not None
+    process.stdout.close()
     assert f"raycons-{os.getpid()}-" not in namespaces()
 
 
