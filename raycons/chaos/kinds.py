@@ -8,7 +8,9 @@ import msgspec
 
 from raycons.chaos.disk import BadDisk, SlowDisk
 from raycons.chaos.faults import Fault, Kill, Partition, Pause
+from raycons.chaos.hosts import Cut, Hosts, host_of
 from raycons.chaos.membership import Churn, Transfer
+from raycons.chaos.namespaces import BOTH_WAYS, Chain
 from raycons.chaos.network import Loss
 from raycons.chaos.nodes import Nodes, Reboot, Replacement
 from raycons.chaos.outage import Blackout, FullStop
@@ -40,6 +42,7 @@ class Kind(msgspec.Struct, frozen=True):
     needs_disk: bool = False  # what a member holds has to survive its process
     needs_peers: bool = False  # more than one replica
     needs_nodes: bool = False  # the cluster lies on Ray nodes that may be killed
+    needs_hosts: bool = False  # the cluster lies on hosts that may be cut off
     alone: bool = False  # makes no sense together with others
     hits_leader: bool = False  # whatever it aims at
     within: str = ""  # what of a member it bends; a member has one fault within each at a time
@@ -67,6 +70,22 @@ def _nodes(target: Target) -> Nodes:
     if target.nodes is None:
         raise ClusterError(f"the nodes of cluster {target.name!r} are not there to be killed")
     return target.nodes
+
+
+def _hosts(target: Target) -> Hosts:
+    if target.hosts is None:
+        raise ClusterError(f"the hosts of cluster {target.name!r} are not there to be cut off")
+    return target.hosts
+
+
+def _cut(*chains: Chain) -> Callable[[Aim], Fault]:
+    def make(aim: Aim) -> Fault:
+        # Where the leader is on the host that stays, the lead goes to the victim first.
+        leads = aim.victim.id == aim.status.leader
+        first = None if leads else Transfer(aim.target, aim.victim.id)
+        return Cut(_hosts(aim.target), host_of(aim.victim.address), chains, first)
+
+    return make
 
 
 def _slow_disk(aim: Aim) -> Fault:
@@ -142,6 +161,30 @@ KINDS: Mapping[str, Kind] = {
         needs_nodes=True,
         alone=True,
     ),
+    "host-cut": Kind(
+        _cut(*BOTH_WAYS),
+        "the leader's host is cut off both ways, with all on it and Ray's own packets",
+        needs_peers=True,
+        needs_hosts=True,
+        alone=True,
+        hits_leader=True,
+    ),
+    "host-deaf": Kind(
+        _cut("INPUT"),
+        "the leader's host hears no other, and is heard",
+        needs_peers=True,
+        needs_hosts=True,
+        alone=True,
+        hits_leader=True,
+    ),
+    "host-mute": Kind(
+        _cut("OUTPUT"),
+        "the leader's host is not heard, and hears",
+        needs_peers=True,
+        needs_hosts=True,
+        alone=True,
+        hits_leader=True,
+    ),
     "churn": Kind(
         lambda aim: Churn(aim.target, aim.victim.id),
         "a member is added, and one that was there removed",
@@ -167,7 +210,13 @@ KINDS: Mapping[str, Kind] = {
 ALONE = frozenset(name for name, kind in KINDS.items() if kind.alone)
 
 
-def obstacle(name: str, settings: ClusterSettings, *, on_own_nodes: bool = False) -> str:
+def obstacle(
+    name: str,
+    settings: ClusterSettings,
+    *,
+    on_own_nodes: bool = False,
+    on_own_hosts: bool = False,
+) -> str:
     """Why a cluster of these settings cannot have this fault; empty where it can.
 
     >>> obstacle("kill", ClusterSettings(storage="memory"))
@@ -184,6 +233,8 @@ def obstacle(name: str, settings: ClusterSettings, *, on_own_nodes: bool = False
         return "there is one replica only"
     if kind.needs_nodes and not on_own_nodes:
         return "no Ray nodes were started for the run"
+    if kind.needs_hosts and not on_own_hosts:
+        return "no hosts were made for the run"
     return ""
 
 
@@ -195,19 +246,25 @@ def check_names(names: Sequence[str]) -> None:
 
 
 def chosen(
-    names: Sequence[str], settings: ClusterSettings, *, on_own_nodes: bool = False
+    names: Sequence[str],
+    settings: ClusterSettings,
+    *,
+    on_own_nodes: bool = False,
+    on_own_hosts: bool = False,
 ) -> tuple[str, ...]:
     """The kinds of that name, or without names all that the cluster can have.
 
     Raises BadArgument for a name that there is not, and for a fault that it cannot have.
     """
+
+    def reason_against(name: str) -> str:
+        return obstacle(name, settings, on_own_nodes=on_own_nodes, on_own_hosts=on_own_hosts)
+
     if not names:
-        return tuple(
-            name for name in KINDS if not obstacle(name, settings, on_own_nodes=on_own_nodes)
-        )
+        return tuple(name for name in KINDS if not reason_against(name))
     check_names(names)
     for name in names:
-        reason = obstacle(name, settings, on_own_nodes=on_own_nodes)
+        reason = reason_against(name)
         if reason:
             raise BadArgument(f"fault {name!r}: {reason}")
     return tuple(dict.fromkeys(names))
@@ -230,6 +287,8 @@ def fault(
     fit = [one for one in voters(status) if not _clash(kind, taken.get(one.id, ()))]
     if kind.needs_nodes:
         fit = [one for one in fit if one.node in _nodes(target).mortal()]
+    if kind.needs_hosts:
+        fit = [one for one in fit if host_of(one.address) in _hosts(target).remote()]
     if not fit:
         raise Unavailable(f"no voter of cluster {status.name!r} serves that is still to be had")
     others = [one for one in fit if one.id != status.leader] or fit

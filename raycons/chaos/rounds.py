@@ -83,7 +83,7 @@ class Rounds:
         return Incident(
             kinds=kinds,
             victims=tuple(victims),
-            at_leader=status.leader in victims,
+            at_leader=status.leader in victims or any(KINDS[kind].hits_leader for kind in kinds),
             began_s=self._since(began),
             healed_s=self._since(healed),
             whole_s=self._since(end) if whole else None,

@@ -13,6 +13,7 @@ import msgspec
 
 from raycons.aio import AsyncCluster
 from raycons.chaos.faults import until_whole
+from raycons.chaos.hosts import Hosts
 from raycons.chaos.kinds import ALONE, chosen
 from raycons.chaos.ledger import Ledger, audit, entries, tallies
 from raycons.chaos.load import WRITERS, Load
@@ -49,6 +50,7 @@ async def unleash(
     keep_in: Path,
     progress: Progress,
     nodes: Nodes | None = None,
+    hosts: Hosts | None = None,
 ) -> ChaosReport:
     """Put faults on a cluster under load, and prove that it kept its promises.
 
@@ -59,14 +61,20 @@ async def unleash(
         keep_in: where the history goes if it does not prove what it should.
         progress: told before each round and each proof.
         nodes: those that the cluster lies on, where they may be killed.
+        hosts: those that the cluster lies on, where they may be cut off.
 
     Raises:
         BadArgument: a kind of fault that there is not, or that the cluster cannot have.
         ClusterError: it was not whole to begin with.
     """
-    kinds = chosen(plan.kinds, cluster.charter.settings, on_own_nodes=nodes is not None)
+    kinds = chosen(
+        plan.kinds,
+        cluster.charter.settings,
+        on_own_nodes=nodes is not None,
+        on_own_hosts=hosts is not None,
+    )
     prefix = f"chaos/{uuid.uuid4().hex[:8]}/"
-    target = Target(cluster, nodes)
+    target = Target(cluster, nodes, hosts)
     ledger = Ledger(WRITERS, prefix)
     before = await until_whole(target.status, cluster.charter.settings.replicas)
     try:

@@ -7,6 +7,7 @@ import contextlib
 from typing import Any
 
 from raycons.aio import AsyncCluster
+from raycons.chaos.hosts import Hosts
 from raycons.chaos.nodes import Nodes
 from raycons.cluster.lifecycle import start_cluster, stop_cluster
 from raycons.cluster.status import ClusterStatus, ReplicaStatus
@@ -23,11 +24,15 @@ class Target:
     Args:
         cluster: a handle of the caller, who closes it.
         nodes: those that it lies on, where they may be killed.
+        hosts: those that it lies on, where they may be cut off.
     """
 
-    def __init__(self, cluster: AsyncCluster, nodes: Nodes | None = None) -> None:
+    def __init__(
+        self, cluster: AsyncCluster, nodes: Nodes | None = None, hosts: Hosts | None = None
+    ) -> None:
         self._first = cluster
         self.nodes = nodes
+        self.hosts = hosts
         self.cluster = cluster
         self.charter = cluster.charter
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from rich.console import Group, RenderableType
@@ -23,6 +23,7 @@ from raycons.errors import BadArgument
 if TYPE_CHECKING:
     from raycons.aio import AsyncCluster
     from raycons.bench.arena import Shape
+    from raycons.chaos.hosts import LocalHosts
     from raycons.chaos.nodes import LocalNodes
     from raycons.chaos.report import ChaosReport
     from raycons.chaos.run import Plan
@@ -52,6 +53,12 @@ SVG = ".svg"
     type=click.IntRange(2, 9),
     help="Start so many Ray nodes, each with its own disk, and kill those too; not with --name.",
 )
+@click.option(
+    "--hosts",
+    type=click.IntRange(2, 9),
+    help="Make so many hosts of network namespaces, with a Ray node each, and cut them off, too "
+    "(Linux, root, iptables); not with --name or --nodes.",
+)
 @click.option("--storage", type=click.Choice(STORAGES), default="disk", show_default=True)
 @click.option("--transport", type=click.Choice(TRANSPORTS), default="tcp", show_default=True)
 @click.option(
@@ -73,6 +80,7 @@ def chaos(
     name: str | None,
     replicas: int,
     nodes: int | None,
+    hosts: int | None,
     storage: Any,
     transport: Any,
     failing: int,
@@ -93,6 +101,7 @@ def chaos(
         raise BadArgument("--ray-failures: only a Ray that is started for the run can be told to")
     if chosen_ray and nodes is not None:
         raise BadArgument("--nodes: only a Ray that is started for the run can lose its nodes")
+    _check_hosts(hosts, chosen_ray=chosen_ray, with_nodes=nodes is not None)
     prepare()
     import uvloop
 
@@ -105,8 +114,8 @@ def chaos(
     check_names(plan.kinds)
     os.environ.update(failing_calls(failing))
     shape = Shape(replicas, storage, transport, fault_injection=True)
-    with _ray(chosen_ray, nodes) as killable, _progress(plan) as progress:
-        report = uvloop.run(_run(name, shape, plan, killable, progress))
+    with _ray(chosen_ray, nodes, hosts) as ground, _progress(plan) as progress:
+        report = uvloop.run(_run(name, shape, plan, ground, progress))
     if picture is not None:
         from raycons.chaos.picture import svg
 
@@ -115,26 +124,49 @@ def chaos(
     return 0 if report.verdict else 1
 
 
+def _check_hosts(hosts: int | None, *, chosen_ray: bool, with_nodes: bool) -> None:
+    from raycons.chaos.namespaces import missing
+
+    if hosts is None:
+        return
+    if chosen_ray or with_nodes:
+        raise BadArgument("--hosts: their Ray is started for the run; not with --name or --nodes")
+    reason = missing()
+    if reason:
+        raise BadArgument(f"--hosts: {reason}")
+
+
+class _Ground(NamedTuple):
+    """What the run's Ray lies on, as far as it may be killed or cut off."""
+
+    nodes: LocalNodes | None = None
+    hosts: LocalHosts | None = None
+
+
 @contextlib.contextmanager
-def _ray(chosen: bool, nodes: int | None) -> Iterator[LocalNodes | None]:
-    """The Ray of the run; gives its nodes where they may be killed."""
+def _ray(chosen: bool, nodes: int | None, hosts: int | None) -> Iterator[_Ground]:
+    """The Ray of the run; gives what of it may fail."""
     from raycons.bench.arena import private_ray
     from raycons.bench.scratch import scratch_directory
+    from raycons.chaos.hosts import LocalHosts
     from raycons.chaos.nodes import LocalNodes
 
-    if nodes is not None:
-        with scratch_directory("nodes") as root, LocalNodes(root, nodes) as made:
-            yield made
+    if hosts is not None:
+        with scratch_directory("hosts") as root, LocalHosts(root, hosts) as cut_off:
+            yield _Ground(hosts=cut_off)
+    elif nodes is not None:
+        with scratch_directory("nodes") as root, LocalNodes(root, nodes) as killed:
+            yield _Ground(nodes=killed)
     else:
         with contextlib.nullcontext() if chosen else private_ray():
-            yield None
+            yield _Ground()
 
 
 async def _run(
     name: str | None,
     shape: Shape,
     plan: Plan,
-    nodes: LocalNodes | None,
+    ground: _Ground,
     progress: Callable[[float, str], None],
 ) -> ChaosReport:
     import msgspec
@@ -145,7 +177,7 @@ async def _run(
     from raycons.chaos.run import unleash
 
     def arena() -> contextlib.AbstractAsyncContextManager[AsyncCluster]:
-        if nodes is not None:
+        if ground != _Ground():
             return spread_cluster(**msgspec.structs.asdict(shape))
         return throwaway_cluster(shape, "chaos") if name is None else running_cluster(name)
 
@@ -157,7 +189,8 @@ async def _run(
                 scratch=scratch,
                 keep_in=scratch_root(),
                 progress=progress,
-                nodes=nodes,
+                nodes=ground.nodes,
+                hosts=ground.hosts,
             )
 
 
