@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from raycons.chaos.control import GcsOutage
 from raycons.chaos.disk import BadDisk, SlowDisk
 from raycons.chaos.faults import Fault, Kill, Partition, Pause
 from raycons.chaos.hosts import Cut, Hosts, host_of
@@ -41,7 +42,7 @@ class Kind(msgspec.Struct, frozen=True):
     needs_injection: bool = False  # the cluster's members have to obey
     needs_disk: bool = False  # what a member holds has to survive its process
     needs_peers: bool = False  # more than one replica
-    needs_nodes: bool = False  # the cluster lies on Ray nodes that may be killed
+    needs_nodes: bool = False  # the cluster lies on Ray nodes that were started for the run
     needs_hosts: bool = False  # the cluster lies on hosts that may be cut off
     alone: bool = False  # makes no sense together with others
     hits_leader: bool = False  # whatever it aims at
@@ -184,6 +185,13 @@ KINDS: Mapping[str, Kind] = {
         needs_hosts=True,
         alone=True,
         hits_leader=True,
+    ),
+    "gcs": Kind(
+        lambda aim: GcsOutage(_nodes(aim.target), aim.draw),
+        "kill -9 of Ray's control plane; it is back after 2 to 20 s, with what it kept on disk",
+        needs_nodes=True,
+        alone=True,
+        measured=False,
     ),
     "churn": Kind(
         lambda aim: Churn(aim.target, aim.victim.id),

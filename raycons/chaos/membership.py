@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 
 from raycons.chaos.target import Target
-from raycons.errors import NoSuchMember, RayconsError
+from raycons.errors import NoSuchMember, OutcomeUnknown, RayconsError
 
 TRANSFER_S = 10.0
 CHANGE_S = 60.0
+ADDED_S = 30.0  # for one that was asked for, and of which nothing is known
 PAUSE_S = 0.5
 
 
@@ -36,8 +37,25 @@ class Churn:
         self._leaving = leaving
 
     async def inject(self) -> None:
-        """Add a member; returns once it votes."""
-        await self._target.cluster.add_member(timeout=CHANGE_S)
+        """Add a member; returns once it votes, also where its coming has to be seen in the end."""
+        try:
+            await self._target.cluster.add_member(timeout=CHANGE_S)
+        except OutcomeUnknown:
+            await self._until_added()
+
+    async def _until_added(self) -> None:
+        """Wait for a change that may be under way; raises TimeoutError where it is not."""
+        async with asyncio.timeout(ADDED_S):
+            while True:
+                if await self._is_larger():
+                    return
+                await asyncio.sleep(PAUSE_S)
+
+    async def _is_larger(self) -> bool:
+        with contextlib.suppress(RayconsError):
+            status = await self._target.status()
+            return len(status.voters) > self._target.charter.settings.replicas
+        return False
 
     async def lift(self) -> None:
         """Remove the one that is to leave, as soon as that can be done.

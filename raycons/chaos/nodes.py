@@ -1,7 +1,8 @@
 """Ray nodes that can be lost: several on this machine, and the two faults that end one.
 
 Each node has a data root of its own, as if it were another machine. The first holds Ray's head and
-the program that runs the faults; it stays, for with it the run itself would end.
+the program that runs the faults; it stays, for with it the run itself would end. Only the head's
+control plane, the GCS, can be lost (`raycons.chaos.control`): it keeps what it knows on disk.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from uuid import uuid4
 
 from raycons import aio
 from raycons.aio import AsyncCluster
-from raycons.cluster.rays import join_local_cluster
+from raycons.cluster.rays import ENVIRONMENT, join_local_cluster
 
 STORE_BYTES = 80 * 1024 * 1024  # of Ray's objects, of which there are none
 REPAIR_GRACE_S = 3.0  # longer than Ray needs to restart a member, shorter than a round
@@ -36,6 +37,12 @@ class Nodes(Protocol):
 
     async def add(self, root: Path) -> None:
         """Start a node on this data root; returns when Ray knows it."""
+
+    async def kill_gcs(self) -> None:
+        """End the process of Ray's control plane, nothing said to anyone."""
+
+    async def start_gcs(self) -> None:
+        """Start Ray's control plane again, where it was and with what it knew."""
 
 
 class Reboot:
@@ -91,7 +98,11 @@ class LocalNodes:
         try:
             self._cluster = Cluster(
                 initialize_head=True,
-                head_node_args={"include_dashboard": False, **_arguments(head)},
+                head_node_args={
+                    "include_dashboard": False,
+                    "_system_config": _durable_gcs(self._root / "gcs"),
+                    **_arguments(head),
+                },
             )
             for _ in range(1, self._count):
                 self._add(self.empty_root())
@@ -135,6 +146,18 @@ class LocalNodes:
         """Start a node, in some seconds."""
         await asyncio.to_thread(self._add, root)
 
+    async def kill_gcs(self) -> None:
+        """SIGKILL, which Ray is not told of."""
+        process = self._cluster.head_node.all_processes["gcs_server"][0].process
+        process.kill()
+        await asyncio.to_thread(process.wait)
+
+    async def start_gcs(self) -> None:
+        """Start it at the same port; the other processes find it by themselves."""
+        head = self._cluster.head_node
+        head.kill_gcs_server(check_alive=False)  # forgets the process that ended
+        await asyncio.to_thread(head.start_gcs_server)
+
     def _add(self, root: Path) -> None:
         node = self._cluster.add_node(**_arguments(root))
         self._nodes[node.node_id] = node, root
@@ -145,8 +168,19 @@ def _arguments(root: Path) -> dict[str, Any]:
     return {
         "num_cpus": 1,
         "object_store_memory": STORE_BYTES,
-        "env_vars": {"RAYCONS_HOME": str(root), "RAY_worker_niceness": "0"},
+        "env_vars": {"RAYCONS_HOME": str(root), **ENVIRONMENT},
     }
+
+
+def _durable_gcs(root: Path) -> dict[str, Any]:
+    """What makes a control plane that comes back know its nodes and actors.
+
+    Ray's own RocksDB (https://docs.ray.io/en/master/cluster/kubernetes/user-guides/
+    kuberay-gcs-rocksdb-ft.html, alpha): in memory, as Ray has it by default, all would be forgotten
+    with the process, and nothing after it could be a fault that ends.
+    """
+    root.mkdir()
+    return {"gcs_storage": "rocksdb", "gcs_storage_path": str(root)}
 
 
 @contextlib.asynccontextmanager

@@ -1,8 +1,9 @@
 """Clients beside the load who write down all that they do, and whether it can be explained.
 
 The ledger's keys have one writer each, so its audit says nothing of what clients see of each other.
-The witnesses share a few keys, which they put, read and swap; their history (`raycons.verify`)
-covers the faults and the full restart, and ends with a look at every key. It must be linearizable.
+The witnesses share a few keys, on which they do everything that a history knows: they put, read,
+swap, append and delete. Their history (`raycons.verify`) covers the faults and the full restart,
+and ends with a look at every key. It must be linearizable.
 
 They are few, and apart from the load: a history holds no transactions, which the ledger's writes
 are, and a recorded operation costs some 6 us more, a fifth of a core at 33,000 a second.
@@ -15,20 +16,24 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 
+from raycons.chaos.appends import Appending
 from raycons.chaos.proofs import Proof
 from raycons.errors import NotApplied, OutcomeUnknown
-from raycons.verify import Recorder, Verdict, check, read_history
+from raycons.verify import Operation, Recorder, Verdict, check, read_history
 from raycons.verify.story import story
 
 WITNESSES = 8
 NAMES = "abcd"
-SHARE_OF_READS, SHARE_OF_SWAPS = 0.4, 0.3  # the others put
+TURNS_ON_A_KEY = 250  # about; all witnesses together
+# In a hundred operations of a witness; a value is appended to some twice before it is replaced.
+SHARES = {"get": 35, "cas": 25, "append": 15, "put": 17, "delete": 8}
 PAUSE_S = 0.05  # after an operation that was not acknowledged
 CHECK_S = 30.0  # at most, for the search
 SEED = 2026
@@ -71,9 +76,9 @@ class Witnesses:
         self._pace_s = pace_s
         self._seed = seed
         self._recorder = Recorder(path)
-        self.keys = tuple(f"{prefix}witness/{name}" for name in NAMES)
-        # The latest values that any of them knows of.
-        self._latest: dict[str, bytes | None] = dict.fromkeys(self.keys)
+        self._prefix = prefix
+        self._turns = 0
+        self._latest: dict[str, bytes | None] = {}  # of each key so far, as any of them knows it
 
     def __enter__(self) -> Self:
         return self
@@ -88,7 +93,7 @@ class Witnesses:
         while not stopped():
             number += 1
             try:
-                kv = self._recorder.wrap(handle())
+                kv = self._recorder.wrap(Appending(handle()))
                 await self._act(kv, rng, b"%d/%d" % (client, number))
             except (NotApplied, OutcomeUnknown):
                 await asyncio.sleep(PAUSE_S)
@@ -96,37 +101,62 @@ class Witnesses:
                 await asyncio.sleep(self._pace_s)
 
     async def _act(self, kv: Any, rng: random.Random, value: bytes) -> None:
-        key, kind = rng.choice(self.keys), rng.random()
-        if kind < SHARE_OF_READS:
-            self._latest[key] = await kv.get(key)
-        elif kind < SHARE_OF_READS + SHARE_OF_SWAPS:
-            if await kv.compare_and_swap(key, expect=self._latest[key], value=value):
+        key = self._key(rng)
+        match rng.choices(tuple(SHARES), tuple(SHARES.values()))[0]:
+            case "get":
+                self._latest[key] = await kv.get(key)
+            case "cas":
+                if await kv.compare_and_swap(key, expect=self._latest[key], value=value):
+                    self._latest[key] = value
+            case "append":
+                await kv.append(key, b"+" + value)
+            case "put":
+                await kv.put(key, value)
                 self._latest[key] = value
-        else:
-            await kv.put(key, value)
-            self._latest[key] = value
+            case "delete":
+                await kv.delete(key)
+                self._latest[key] = None
+
+    def _key(self, rng: random.Random) -> str:
+        batch = self._turns // (TURNS_ON_A_KEY * len(NAMES))
+        self._turns += 1
+        key = f"{self._prefix}witness/{batch}{rng.choice(NAMES)}"
+        self._latest.setdefault(key, None)
+        return key
 
     async def look(self, kv: Any) -> None:
-        """Read every key, and write that down."""
+        """Read every key that was used, and write that down."""
         kv = self._recorder.wrap(kv)
-        for key in self.keys:
+        for key in self._latest:
             await kv.get(key)
 
     async def testify(self, timeout_s: float = CHECK_S) -> Evidence:
         """End the history, and judge it; where it does not prove the claim, keep it."""
         self._recorder.close()
         # In a thread: the connections of this process stay alive meanwhile.
-        verdict = await asyncio.to_thread(
-            lambda: check(read_history(self._path), timeout=timeout_s)
-        )
+        history, verdict = await asyncio.to_thread(_judged, self._path, timeout_s)
         if verdict.answer == "linearizable":
-            detail = (
-                f"{verdict.operations:,} operations of {WITNESSES} clients on {len(NAMES)} keys"
-            )
+            detail = f"{_counted(history)} of {WITNESSES} clients on {verdict.objects} keys"
             return Evidence(Proof(CLAIM, True, detail), verdict.operations, None)
         kept = _kept(self._path, self._keep_in)
         finding = _finding(verdict, kept, timeout_s)
         return Evidence(Proof(CLAIM, False, finding), verdict.operations, kept)
+
+
+def _judged(path: Path, timeout_s: float) -> tuple[Sequence[Operation], Verdict]:
+    history = read_history(path)
+    return history, check(history, timeout=timeout_s)
+
+
+def _counted(history: Sequence[Operation]) -> str:
+    """How many operations, and of which kinds.
+
+    >>> _counted([Operation(0, "get", "x", 1, 2), Operation(0, "put", "x", 3, None, "1")])
+    '2 operations (1 get, 1 put)'
+    """
+    kinds = Counter(one.op for one in history)
+    shown = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+    return f"{len(history):,} operations ({shown})"
 
 
 def _kept(path: Path, directory: Path) -> str:

@@ -244,7 +244,7 @@ class AsyncClient(StaysHere):
 
     def _send_frame(self, pending: Pending) -> None:
         """The leader works on a full frame while the rest of this turn gathers the next."""
-        self._carry_out(self._core.send_frame(pending, clock()))
+        self._carry_out(self._core.send_frame(pending, boottime()))
         self._transport.flush()
 
     def _end_turn(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import uuid as uuids
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from raycons.errors import ClusterError
 from raycons.member.actor import member_class
 from raycons.member.naming import member_name
 from raycons.member.rediscovery import Found, find_members
-from raycons.member.spec import Introduction, MemberSpec
+from raycons.member.spec import Introduction, MemberSpec, MemberState
 from raycons.transport.contract import Address, PeerId
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 STATUS_S = 3.0  # a member that does not answer in this time counts as unreachable for now
 MAKE_S = 60.0  # a new actor process, a new store
 CLOSE_S = 10.0  # bringing everything to disk at a stop
+CALLS = 20  # at most, of which Ray loses all but the last
+PAUSE_S = 0.1  # after a lost one
 GONE_S = 15.0  # until Ray has freed the names of killed actors
 
 
@@ -96,28 +98,65 @@ class Fleet:
         except ValueError as error:
             raise ClusterError(f"replica {id} still has an actor under its name") from error
         self._handles[id] = handle
-        introduction: Introduction = await self._call(
-            handle.introduce.remote(), MAKE_S, f"replica {id} did not come up"
-        )
-        return introduction
+        return await self._introduced(id, f"replica {id} did not come up")
 
     async def make(self, id: PeerId) -> Introduction:
         """Have a vacant member make its store."""
-        introduction: Introduction = await self._call(
-            self._handles[id].make.remote(), MAKE_S, f"replica {id} could not make its store"
+        return await self._once(
+            id,
+            self._handles[id].make.remote,
+            MemberState.MADE,
+            f"replica {id} could not make its store",
         )
-        return introduction
 
     async def begin(
         self, id: PeerId, configuration: Configuration, addresses: dict[PeerId, Address]
     ) -> Introduction:
         """Give a made member its first configuration."""
-        introduction: Introduction = await self._call(
-            self._handles[id].begin.remote(configuration, addresses),
-            MAKE_S,
+        return await self._once(
+            id,
+            lambda: self._handles[id].begin.remote(configuration, addresses),
+            MemberState.SERVING,
             f"replica {id} could not begin",
         )
-        return introduction
+
+    async def _once(
+        self, id: PeerId, ask: Callable[[], Any], reached: MemberState, failure: str
+    ) -> Introduction:
+        """Have a member do what it does but once.
+
+        Where Ray lost the call, or the answer to it, the member itself says how far it is; a call
+        that is repeated while the first is under way is refused, and then the first was enough.
+        """
+        lost = False
+        for _ in range(CALLS):
+            try:
+                done: Introduction = await self._call(ask(), MAKE_S, failure)
+                return done
+            except ClusterError as error:
+                if not (lost or _is_lost(error)):
+                    raise
+                lost = True
+                introduction = await self._introduced(id, failure)
+                if introduction.state is reached:
+                    return introduction
+                if not _is_lost(error):
+                    raise
+        raise ClusterError(f"{failure}: Ray lost {CALLS} calls")
+
+    async def _introduced(self, id: PeerId, failure: str) -> Introduction:
+        """What a member says of itself, asked again where Ray loses the question."""
+        for left in reversed(range(CALLS)):
+            try:
+                said: Introduction = await self._call(
+                    self._handles[id].introduce.remote(), MAKE_S, failure
+                )
+                return said
+            except ClusterError as error:
+                if not (left and _is_lost(error)):
+                    raise
+                await asyncio.sleep(PAUSE_S)
+        raise AssertionError("unreachable")
 
     async def remember(self, hosts: Iterable[str]) -> None:
         """Have every living host remember the cluster, and that these hosts hold its members."""
@@ -196,6 +235,13 @@ class Fleet:
             raise ClusterError(f"{failure} within {seconds:.0f} s") from error
         except ray.exceptions.RayError as error:
             raise ClusterError(f"{failure}: {error}") from error
+
+
+def _is_lost(error: ClusterError) -> bool:
+    """Whether Ray does not know if the call was carried out."""
+    import ray
+
+    return isinstance(error.__cause__, ray.exceptions.ActorUnavailableError)
 
 
 async def _await(reference: Any) -> Any:

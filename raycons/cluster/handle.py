@@ -31,7 +31,7 @@ from raycons.cluster.status import (
     view_of_leader,
 )
 from raycons.consensus.configuration import Configuration
-from raycons.errors import Closed, NoSuchMember, Unavailable
+from raycons.errors import Closed, NoSuchMember, OutcomeUnknown, Unavailable
 from raycons.member.lookup import actor_named
 from raycons.member.naming import supervisor_name
 from raycons.member.protocol import Transfer
@@ -199,6 +199,10 @@ class AsyncCluster(StaysHere):
             return await getattr(supervisor, method).remote(*arguments)
         except ray.exceptions.RayTaskError as error:
             raise unwrap(error) from None
+        except ray.exceptions.ActorUnavailableError as error:
+            raise OutcomeUnknown(
+                f"Ray lost the call to the supervisor of {self.name!r}, or its answer; see status()"
+            ) from error
         except ray.exceptions.RayError as error:
             raise Unavailable(f"the supervisor of {self.name!r} is not there: {error}") from error
 

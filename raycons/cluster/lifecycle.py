@@ -13,7 +13,7 @@ import logging
 from typing import Any
 
 from raycons.client.settings import ClientSettings
-from raycons.cluster.fleet import Charter, adopt
+from raycons.cluster.fleet import CALLS, PAUSE_S, Charter, adopt
 from raycons.cluster.handle import AsyncCluster, open_handles
 from raycons.cluster.hosts import destroy_everywhere, look_everywhere
 from raycons.cluster.naming import check_name, running_clusters
@@ -61,12 +61,19 @@ def _supervisor(name: str) -> Any:
 async def _start(supervisor: Any, settings: ClusterSettings, timeout_s: float) -> Charter:
     import ray
 
-    try:
-        charter: Charter = await supervisor.start.remote(settings, timeout_s)
-    except ray.exceptions.RayTaskError as error:
-        raise unwrap(error) from None
-    except ray.exceptions.RayError as error:
-        raise ClusterError(f"the supervisor ended while it started the cluster: {error}") from error
+    for left in reversed(range(CALLS)):
+        try:
+            charter: Charter = await supervisor.start.remote(settings, timeout_s)
+        except ray.exceptions.RayTaskError as error:
+            raise unwrap(error) from None
+        except ray.exceptions.RayError as error:
+            # A start that finds the cluster running gives what the first one gave.
+            if left and isinstance(error, ray.exceptions.ActorUnavailableError):
+                await asyncio.sleep(PAUSE_S)
+                continue
+            what = "the supervisor ended while it started the cluster"
+            raise ClusterError(f"{what}: {error}") from error
+        break
     return charter
 
 

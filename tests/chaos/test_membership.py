@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,14 +12,17 @@ import pytest
 from raycons.chaos import membership
 from raycons.chaos.membership import Churn
 from raycons.cluster.settings import ClusterSettings
-from raycons.errors import ChangeInProgress, Unavailable
+from raycons.errors import ChangeInProgress, OutcomeUnknown, Unavailable
 
 
 class FakeCluster:
     """Three members, and changes that fail as often as it is told."""
 
-    def __init__(self, *, adding_fails: bool = False, removals_fail: int = 0) -> None:
+    def __init__(
+        self, *, adding_fails: bool = False, removals_fail: int = 0, is_lost: bool | None = None
+    ) -> None:
         self.ids = [1, 2, 3]
+        self._is_lost = is_lost  # the answer to adding, or the question; None: neither
         self._adding_fails = adding_fails
         self._removals_fail = removals_fail
         self.cluster = self.charter = self
@@ -30,7 +34,13 @@ class FakeCluster:
     async def add_member(self, *, timeout: float) -> None:  # noqa: ASYNC109
         if self._adding_fails:
             raise Unavailable
-        self.ids.append(4)
+        if self._is_lost is not False:
+            self.ids.append(4)
+        if self._is_lost is not None:
+            raise OutcomeUnknown
+
+    async def status(self) -> Any:
+        return SimpleNamespace(voters=tuple(self.ids))
 
     async def remove_member(self, id: int, *, timeout: float) -> None:  # noqa: ASYNC109
         self._removals_fail -= 1
@@ -48,7 +58,8 @@ def churned(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             await fault.lift()
 
     monkeypatch.setattr(membership, "PAUSE_S", 0.0)
-    with contextlib.suppress(Unavailable):
+    monkeypatch.setattr(membership, "ADDED_S", 0.05)
+    with contextlib.suppress(Unavailable, TimeoutError):
         asyncio.run(churn())
     return list(cluster.ids)
 
@@ -59,3 +70,8 @@ def test_one_comes_and_one_goes_once_it_may(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_nobody_goes_where_nobody_came(monkeypatch: pytest.MonkeyPatch) -> None:
     assert churned(FakeCluster(adding_fails=True), monkeypatch) == [1, 2, 3]
+
+
+def test_one_that_came_unnoticed_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert churned(FakeCluster(is_lost=True), monkeypatch) == [2, 3, 4]
+    assert churned(FakeCluster(is_lost=False), monkeypatch) == [1, 2, 3]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from raycons.chaos import control
+from raycons.chaos.control import GcsOutage
 from raycons.chaos.kinds import chosen, fault
 from raycons.chaos.nodes import Reboot, Replacement
 from raycons.chaos.schedule import Planned
@@ -20,6 +24,7 @@ from tests.cli.sandbox import Sandbox
 
 MINUTES = 2.2
 SEED = 3
+NOTICED_MS = 1500.0  # without an acknowledged write
 KINDS = ("node", "lost-node", "kill", "pause", "partition", "deaf", "mute", "loss", "transfer")
 
 
@@ -42,6 +47,12 @@ class FakeNodes:
     async def add(self, root: Path) -> None:
         self.done.append(f"add {root}")
 
+    async def kill_gcs(self) -> None:
+        self.done.append("kill gcs")
+
+    async def start_gcs(self) -> None:
+        self.done.append("start gcs")
+
 
 @pytest.mark.parametrize(("kind", "disk"), [(Reboot, "disk"), (Replacement, "empty")])
 def test_what_comes_back(kind: type[Reboot], disk: str) -> None:
@@ -55,6 +66,33 @@ def test_what_comes_back(kind: type[Reboot], disk: str) -> None:
 
     asyncio.run(begin_and_end())
     assert nodes.done == ["kill b", f"add {disk}"]
+
+
+def test_the_control_plane_is_back_after_its_time_and_when_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(control, "AWAY_S", (0.05, 3600.0))
+    nodes = FakeNodes()
+
+    async def interrupted(outage: GcsOutage) -> None:
+        await outage.inject()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await outage.lift()
+
+    async def begin_and_end() -> float:
+        await GcsOutage(nodes, 0.0).lift()
+        assert nodes.done == []
+        began = time.monotonic()
+        short = GcsOutage(nodes, 0.0)
+        await short.inject()
+        await short.lift()
+        took_s = time.monotonic() - began
+        await interrupted(GcsOutage(nodes, 1.0))
+        return took_s
+
+    assert 0.05 <= asyncio.run(begin_and_end()) < 5
+    assert nodes.done == ["kill gcs", "start gcs"] * 2
 
 
 @pytest.mark.parametrize("at_leader", [True, False])
@@ -74,7 +112,7 @@ def test_the_node_of_the_head_is_left_alone(at_leader: bool) -> None:
 def test_nodes_are_killed_only_where_they_were_started_for_it() -> None:
     settings = ClusterSettings()
     assert "node" not in chosen((), settings)
-    assert {"node", "lost-node"} <= set(chosen((), settings, on_own_nodes=True))
+    assert {"node", "lost-node", "gcs"} <= set(chosen((), settings, on_own_nodes=True))
     with pytest.raises(BadArgument, match="no Ray nodes were started for the run"):
         chosen(("kill", "node"), settings)
 
@@ -94,3 +132,23 @@ def test_three_nodes_survive_many_faults(sandbox: Sandbox) -> None:
     assert any(one["at_leader"] for one in report["incidents"])
     assert report["acknowledged"] > 5000
     assert report["recorded"] > 2000
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("transport", ["tcp", "actor"])
+def test_clients_do_not_notice_that_the_control_plane_is_lost(
+    sandbox: Sandbox, transport: str
+) -> None:
+    told = ("--faults", "gcs,kill", "--transport", transport, "--seed", "4", "--format", "json")
+    done = sandbox.run("chaos", "--nodes", "3", "--minutes", "0.8", *told, timeout_s=350)
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
+    report = json.loads(done.stdout)
+    assert [proof for proof in report["proofs"] if not proof["holds"]] == []
+    assert [one["note"] for one in report["incidents"] if one["note"]] == []
+    outages = [one for one in report["incidents"] if one["kinds"] == ["gcs"]]
+    assert len(outages) >= 2
+    for one in outages:
+        assert one["healed_s"] - one["began_s"] > control.AWAY_S[0]
+        assert one["silence_ms"] < NOTICED_MS
+    assert any("kill" in one["kinds"] for one in report["incidents"])  # Ray still restarts members

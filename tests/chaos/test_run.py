@@ -16,6 +16,8 @@ from raycons.chaos.proofs import Proof
 from raycons.chaos.report import ChaosReport
 from raycons.chaos.run import Plan, unleash
 from raycons.chaos.target import Target
+from raycons.verify import read_history
+from raycons.verify.history import KEY_VALUE_OPERATIONS
 from tests.cluster.yard import Yard
 
 pytestmark = pytest.mark.timeout(180)
@@ -45,6 +47,8 @@ def test_all_proofs_hold_after_a_few_faults(yard: Yard) -> None:
     assert [one.note for one in report.incidents if one.note] == []
     assert report.acknowledged > 200
     assert report.recorded > 200
+    history = read_history(yard.root / "history.jsonl")
+    assert {one.op for one in history if not one.unknown} == KEY_VALUE_OPERATIONS
     assert sum(report.acknowledged_per_second) == pytest.approx(report.acknowledged, abs=50)
 
 
@@ -62,7 +66,7 @@ def test_each_proof_fails_where_its_claim_is_not_true(
         await kv.delete(f"{keys}003/00000000")
         await kv.put(f"{keys}003/00000000", b"late")  # after those that followed it
         for name in "abcd":
-            await kv.put(f"{ledger.prefix}witness/{name}", b"out of nowhere")
+            await kv.put(f"{ledger.prefix}witness/0{name}", b"out of nowhere")
         return await prove(target, ledger, *rest)
 
     async def another(cluster: AsyncCluster, member: int) -> tuple[int, str]:
