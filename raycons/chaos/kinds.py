@@ -243,6 +243,8 @@ def obstacle(
         return "no Ray nodes were started for the run"
     if kind.needs_hosts and not on_own_hosts:
         return "no hosts were made for the run"
+    if kind.needs_hosts and settings.transport != "tcp":
+        return "only members that listen on ports tell which host they are on"
     return ""
 
 

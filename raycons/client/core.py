@@ -191,12 +191,9 @@ class ClientCore:
     def tick(self, now: float) -> None:
         """A deadline came due, or may have."""
         self._now = now
-        for pending in self._gathering.expired(now):
-            call = pending.call
-            # Its own, for those of other operations may have had other reasons.
-            refusal = (call.refusal if call is not None else None) or self._last_refusal
-            connected = [*self.routing.connected]
-            error = outcome.late(call, _harmless(pending), refusal, connected, self.absence)
+        # All of them before any is withdrawn, which may part the others from their frame.
+        late = [(pending, self._late(pending)) for pending in self._gathering.expired(now)]
+        for pending, error in late:
             done = self._outbox.withdraw(pending)
             if done is not None:
                 self._tell(done, error)
@@ -233,6 +230,14 @@ class ClientCore:
         if session is not None:
             self._outbox.send_ending(Ending(session, self._settings), now)
         return self._outbox.drain()
+
+    def _late(self, pending: Pending) -> Exception:
+        """What an operation ends with whose deadline has passed."""
+        call = pending.call
+        # Its own refusal, for those of other operations may have had other reasons.
+        refusal = (call.refusal if call is not None else None) or self._last_refusal
+        connected = [*self.routing.connected]
+        return outcome.late(call, _harmless(pending), refusal, connected, self.absence)
 
     # --- operations that end ----------------------------------------------------------------------
 

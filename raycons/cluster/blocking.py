@@ -88,13 +88,16 @@ class Cluster(StaysHere):
         return background().run(self._cluster.transfer_leader(to, timeout=timeout))
 
     def add_member(self, *, timeout: float = 60.0) -> PeerId:
-        """Add a voter on the emptiest host; returns its id once it votes."""
+        """Add a voter on the emptiest host; returns its id once it votes.
+
+        Raises OutcomeUnknown where the supervisor was lost meanwhile: `members` tells.
+        """
         return background().run(self._cluster.add_member(timeout=timeout))
 
     def remove_member(self, id: PeerId, *, timeout: float = 60.0) -> None:
         """Take a member out of the cluster; its data stays on its host's disk.
 
-        Raises NoSuchMember; LastVoter for the only voter.
+        Raises NoSuchMember; LastVoter for the only voter; OutcomeUnknown as `add_member` does.
         """
         background().run(self._cluster.remove_member(id, timeout=timeout))
 

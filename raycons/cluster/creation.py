@@ -7,7 +7,7 @@ import logging
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
-from raycons.cluster.fleet import Charter, Fleet
+from raycons.cluster.fleet import Charter, Fleet, is_doubtful
 from raycons.cluster.hosts import HostReport, destroy_everywhere
 from raycons.cluster.placement import spread
 from raycons.consensus.configuration import Configuration, Peer, Role
@@ -17,6 +17,10 @@ from raycons.member.spec import Introduction
 from raycons.transport.contract import Address
 
 log = logging.getLogger(__name__)
+
+
+class _Doubtful(ClusterError):
+    """Too few are known to have begun, and enough of them may have."""
 
 
 async def found_cluster(charter: Charter, hosts: Sequence[HostReport]) -> Fleet:
@@ -42,6 +46,9 @@ async def found_cluster(charter: Charter, hosts: Sequence[HostReport]) -> Fleet:
         began = await _all(
             (fleet.begin(id, configuration, {}) for id in ids), enough=majority(len(ids))
         )
+    except _Doubtful as error:
+        # It may serve, and may have acknowledged: the next start finds what there is.
+        raise ClusterError(str(error)) from error
     except ClusterError:
         # Fewer than a majority have a configuration, so nothing was, or ever can be, acknowledged:
         # leave nothing in the way of the next attempt.
@@ -59,15 +66,20 @@ async def _all(
 ) -> list[Introduction]:
     """What all calls give, once all have ended; raises a ClusterError where one fails.
 
-    With `enough`, that many successes will do: the supervisor replaces the others.
+    With `enough`, that many successes will do: the supervisor replaces the others. Raises _Doubtful
+    where there may have been as many.
     """
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     successes = [outcome for outcome in outcomes if isinstance(outcome, Introduction)]
     for failure in failures:
         log.warning("event=founding-failed error=%s", failure)
-        if not enough or len(successes) < enough:
-            raise failure
+    if failures and len(successes) < (enough or len(outcomes)):
+        errors = [each for each in failures if isinstance(each, ClusterError)]
+        doubtful = [each for each in errors if is_doubtful(each)]
+        if enough and len(successes) + len(doubtful) >= enough:
+            raise _Doubtful(f"{doubtful[0]}; it may have begun all the same: start again")
+        raise failures[0]
     return successes
 
 

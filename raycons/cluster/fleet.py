@@ -16,8 +16,9 @@ from raycons.cluster.markers import Marker
 from raycons.cluster.naming import running_members
 from raycons.cluster.settings import ClusterSettings
 from raycons.consensus.configuration import Configuration
-from raycons.errors import ClusterError
+from raycons.errors import ClusterError, MembersMissing
 from raycons.member.actor import member_class
+from raycons.member.lookup import actor_named
 from raycons.member.naming import member_name
 from raycons.member.rediscovery import Found, find_members
 from raycons.member.spec import Introduction, MemberSpec, MemberState
@@ -98,13 +99,13 @@ class Fleet:
         except ValueError as error:
             raise ClusterError(f"replica {id} still has an actor under its name") from error
         self._handles[id] = handle
-        return await self._introduced(id, f"replica {id} did not come up")
+        return await self._introduced(handle, f"replica {id} did not come up")
 
     async def make(self, id: PeerId) -> Introduction:
         """Have a vacant member make its store."""
         return await self._once(
             id,
-            self._handles[id].make.remote,
+            lambda member: member.make.remote(),
             MemberState.MADE,
             f"replica {id} could not make its store",
         )
@@ -115,42 +116,41 @@ class Fleet:
         """Give a made member its first configuration."""
         return await self._once(
             id,
-            lambda: self._handles[id].begin.remote(configuration, addresses),
+            lambda member: member.begin.remote(configuration, addresses),
             MemberState.SERVING,
             f"replica {id} could not begin",
         )
 
     async def _once(
-        self, id: PeerId, ask: Callable[[], Any], reached: MemberState, failure: str
+        self, id: PeerId, ask: Callable[[Any], Any], reached: MemberState, failure: str
     ) -> Introduction:
         """Have a member do what it does but once.
 
         Where Ray lost the call, or the answer to it, the member itself says how far it is; a call
         that is repeated while the first is under way is refused, and then the first was enough.
         """
+        member = self._handles[id]
         lost = False
         for _ in range(CALLS):
             try:
-                done: Introduction = await self._call(ask(), MAKE_S, failure)
+                done: Introduction = await self._call(ask(member), MAKE_S, failure)
                 return done
             except ClusterError as error:
                 if not (lost or _is_lost(error)):
                     raise
                 lost = True
-                introduction = await self._introduced(id, failure)
+                introduction = await self._introduced(member, failure)
                 if introduction.state is reached:
                     return introduction
                 if not _is_lost(error):
                     raise
         raise ClusterError(f"{failure}: Ray lost {CALLS} calls")
 
-    async def _introduced(self, id: PeerId, failure: str) -> Introduction:
+    async def _introduced(self, member: Any, failure: str) -> Introduction:
         """What a member says of itself, asked again where Ray loses the question."""
         for left in reversed(range(CALLS)):
             try:
-                said: Introduction = await self._call(
-                    self._handles[id].introduce.remote(), MAKE_S, failure
-                )
+                said: Introduction = await self._call(member.introduce.remote(), MAKE_S, failure)
                 return said
             except ClusterError as error:
                 if not (left and _is_lost(error)):
@@ -217,12 +217,7 @@ class Fleet:
 
     async def gone(self) -> None:
         """Wait until Ray has freed the names of ended actors. Raises ClusterError at a deadline."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + GONE_S
-        while ids := await loop.run_in_executor(None, running_members, self.charter.name):
-            if loop.time() >= deadline:
-                raise ClusterError(f"Ray has not ended the actors of replicas {ids}")
-            await asyncio.sleep(0.05)
+        await names_freed(self.charter.name)
 
     async def _call(self, reference: Any, seconds: float, failure: str) -> Any:
         import ray
@@ -237,6 +232,13 @@ class Fleet:
             raise ClusterError(f"{failure}: {error}") from error
 
 
+def is_doubtful(error: ClusterError) -> bool:
+    """Whether a call that failed so may have been carried out: the member itself did not refuse."""
+    import ray
+
+    return not isinstance(error.__cause__, ray.exceptions.RayTaskError)
+
+
 def _is_lost(error: ClusterError) -> bool:
     """Whether Ray does not know if the call was carried out."""
     import ray
@@ -248,11 +250,46 @@ async def _await(reference: Any) -> Any:
     return await reference
 
 
+async def end_members(name: str) -> bool:
+    """End every member actor of that name for good, heard of or not; whether there was any.
+
+    What a member acknowledged is on its disk. Raises ClusterError where Ray does not let go.
+    """
+    import ray
+
+    ids = await asyncio.to_thread(running_members, name)
+    for id in ids:
+        handle = await asyncio.to_thread(actor_named, member_name(name, id))
+        if handle is not None:
+            ray.kill(handle, no_restart=True)
+    await names_freed(name)
+    return bool(ids)
+
+
+async def names_freed(name: str) -> None:
+    """Wait until Ray has freed the names of ended actors. Raises ClusterError at a deadline."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + GONE_S
+    while ids := await loop.run_in_executor(None, running_members, name):
+        if loop.time() >= deadline:
+            raise ClusterError(f"Ray has not ended the actors of replicas {ids}")
+        await asyncio.sleep(0.05)
+
+
 async def adopt(name: str) -> Fleet | None:
-    """The fleet that serves under `name`, found through its actors; None if there is none."""
+    """The fleet that serves under `name`, found through its actors; None if there are none.
+
+    Raises MembersMissing where there are, but none of them says who it is: it may be starting anew
+    or paused. To take that for no cluster would put a second one beside it, or leave it running.
+    """
     loop = asyncio.get_running_loop()
     ids = await loop.run_in_executor(None, running_members, name)
     found = await find_members(name, "", ids)
+    if not found and ids:
+        raise MembersMissing(
+            f"no member of cluster {name!r} answers, though replicas {ids} have an actor; they may "
+            "be starting, paused or overloaded: try again"
+        )
     if not found:
         return None
     first = next(iter(found.values())).introduction

@@ -144,7 +144,10 @@ class AsyncCluster(StaysHere):
         return managed.value
 
     async def add_member(self, *, timeout: float = 60.0) -> PeerId:
-        """Add a voter on the emptiest host; returns its id once it votes."""
+        """Add a voter on the emptiest host; returns its id once it votes.
+
+        Raises OutcomeUnknown where the supervisor was lost meanwhile: `members` tells.
+        """
         self.check_open()
         check_seconds("timeout", timeout)
         id: PeerId = await self._ask_supervisor("add_member", timeout)
@@ -153,7 +156,7 @@ class AsyncCluster(StaysHere):
     async def remove_member(self, id: PeerId, *, timeout: float = 60.0) -> None:
         """Take a member out of the cluster; its data stays on its host's disk.
 
-        Raises NoSuchMember; LastVoter for the only voter.
+        Raises NoSuchMember; LastVoter for the only voter; OutcomeUnknown as `add_member` does.
         """
         self.check_open()
         check_seconds("timeout", timeout)
@@ -199,12 +202,11 @@ class AsyncCluster(StaysHere):
             return await getattr(supervisor, method).remote(*arguments)
         except ray.exceptions.RayTaskError as error:
             raise unwrap(error) from None
-        except ray.exceptions.ActorUnavailableError as error:
-            raise OutcomeUnknown(
-                f"Ray lost the call to the supervisor of {self.name!r}, or its answer; see status()"
-            ) from error
         except ray.exceptions.RayError as error:
-            raise Unavailable(f"the supervisor of {self.name!r} is not there: {error}") from error
+            raise OutcomeUnknown(
+                f"the supervisor of {self.name!r} ended, or Ray lost the call to it or the answer;"
+                f" see status(): {error}"
+            ) from error
 
     async def _supervisor(self) -> Any:
         supervisor = await asyncio.to_thread(actor_named, supervisor_name(self.name))

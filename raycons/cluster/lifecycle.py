@@ -13,16 +13,17 @@ import logging
 from typing import Any
 
 from raycons.client.settings import ClientSettings
-from raycons.cluster.fleet import CALLS, PAUSE_S, Charter, adopt
+from raycons.cluster.fleet import CALLS, PAUSE_S, Charter, Fleet, adopt, end_members
 from raycons.cluster.handle import AsyncCluster, open_handles
 from raycons.cluster.hosts import destroy_everywhere, look_everywhere
 from raycons.cluster.naming import check_name, running_clusters
 from raycons.cluster.rays import unwrap
 from raycons.cluster.settings import ClusterSettings
 from raycons.cluster.supervisor import Supervisor
-from raycons.errors import ClusterError, ClusterNotFound
+from raycons.errors import ClusterError, ClusterNotFound, MembersMissing, Unavailable
 from raycons.member.lookup import actor_named, refusal
 from raycons.member.naming import NAMESPACE, supervisor_name
+from raycons.member.rediscovery import ANSWER_S
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +62,11 @@ def _supervisor(name: str) -> Any:
 async def _start(supervisor: Any, settings: ClusterSettings, timeout_s: float) -> Charter:
     import ray
 
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + timeout_s
     for left in reversed(range(CALLS)):
         try:
-            charter: Charter = await supervisor.start.remote(settings, timeout_s)
+            charter: Charter = await supervisor.start.remote(settings, deadline - clock())
         except ray.exceptions.RayTaskError as error:
             raise unwrap(error) from None
         except ray.exceptions.RayError as error:
@@ -78,8 +81,14 @@ async def _start(supervisor: Any, settings: ClusterSettings, timeout_s: float) -
 
 
 async def connect_cluster(name: str, client: ClientSettings | None = None) -> AsyncCluster:
-    """Reach the running cluster `name`. Raises ClusterNotFound, which lists the known names."""
-    fleet = await adopt(check_name(name))
+    """Reach the running cluster `name`.
+
+    Raises ClusterNotFound, which lists the known names; Unavailable where no member answers.
+    """
+    try:
+        fleet = await adopt(check_name(name))
+    except MembersMissing as error:
+        raise Unavailable(str(error)) from None
     if fleet is None:
         raise await _not_found(name)
     return await AsyncCluster.open(fleet.charter, client)
@@ -106,13 +115,13 @@ async def stop_cluster(name: str, *, destroy: bool, path: str | None) -> None:
     for handle in open_handles(name):
         await handle.cluster_stopped()
     ran = await _end_supervisor(name)
-    fleet = await adopt(name)
+    fleet = await _answering(name)
     if fleet is not None:
         ran = True
         path = path if path is not None else fleet.charter.settings.path
         await fleet.refresh()
         await fleet.close(fleet.ids)
-        await fleet.gone()
+    ran = await end_members(name) or ran
     if destroy:
         places = {path} if path is not None else await _places(name)
         removed = [gone for place in places for gone in await destroy_everywhere(name, place)]
@@ -120,6 +129,19 @@ async def stop_cluster(name: str, *, destroy: bool, path: str | None) -> None:
         ran = ran or bool(removed)
     if not ran and (destroy or not await _has_traces(name, path)):
         raise await _not_found(name)
+
+
+async def _answering(name: str) -> Fleet | None:
+    """The fleet that serves under `name`; None where no member answers in time, if there is one."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + ANSWER_S
+    while True:
+        try:
+            return await adopt(name)
+        except MembersMissing:
+            if clock() >= deadline:
+                return None
+        await asyncio.sleep(PAUSE_S)
 
 
 async def _end_supervisor(name: str) -> bool:

@@ -297,7 +297,7 @@ class Supervising:
                     self._notes = ()
                     return id
             if boottime() >= deadline:
-                raise Unavailable(
+                raise OutcomeUnknown(
                     f"replica {id} was added and still catches up; see status() for how far it is"
                 )
             await asyncio.sleep(SETTLE_S)
@@ -338,7 +338,13 @@ class Supervising:
     async def _settled(self, deadline: float) -> tuple[Fleet, Configuration, int]:
         """The fleet and a configuration that no change is under way in."""
         while True:
-            fleet = await self._adopted()
+            try:
+                fleet = await self._adopted()
+            except MembersMissing as error:
+                if boottime() >= deadline:
+                    raise Unavailable(str(error)) from None
+                await asyncio.sleep(SETTLE_S)
+                continue
             if fleet is None:
                 raise Unavailable(f"cluster {self._name!r} has no members at present")
             view = view_of_leader(await fleet.statuses())

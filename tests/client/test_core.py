@@ -489,12 +489,13 @@ def test_a_refusal_tells_what_is_certain(
 
 def test_an_operation_is_told_of_its_own_refusal(driver: Driver) -> None:
     driver.put("a", deadline=driver.now + 0.005)
+    driver.put("c", deadline=driver.now + 0.005)
     driver.get("b", deadline=driver.now + 0.005)
     [(_, writing), (_, reading)] = driver.turn()
     driver.refuse(1, writing, Code.OVERLOADED)
     driver.refuse(1, reading, Code.UNAVAILABLE)
     driver.core.tick(driver.now + 0.02)
-    assert type(driver.results["a"]) is errors.Overloaded
+    assert type(driver.results["a"]) is type(driver.results["c"]) is errors.Overloaded
     assert type(driver.results["b"]) is errors.Unavailable
 
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from ray.exceptions import ActorUnavailableError, RayTaskError
 
-from raycons.cluster import fleet
+from raycons.cluster import creation, fleet
 from raycons.cluster.fleet import Charter, Fleet
 from raycons.cluster.settings import ClusterSettings
 from raycons.errors import ClusterError, StoreError
@@ -109,3 +109,37 @@ def test_a_store_that_somebody_else_made_is_refused(monkeypatch: pytest.MonkeyPa
 def test_a_member_that_no_call_reaches_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ClusterError, match="lost 20 calls"):
         made(FakeMember(*[BEFORE] * 40), monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("failures", "raised"),
+    [
+        (("lost", "lost"), creation._Doubtful),  # with the one that began, these may be a majority
+        (("lost", "refused"), creation._Doubtful),
+        (("refused", "refused"), ClusterError),
+    ],
+)
+def test_a_beginning_that_may_have_happened_is_not_undone(
+    failures: tuple[str, ...], raised: type[ClusterError]
+) -> None:
+    fields = dict.fromkeys(Introduction.__struct_fields__, None)
+    began = Introduction(**fields)  # type: ignore[arg-type]
+
+    async def call(outcome: str) -> Introduction:
+        if outcome == "began":
+            return began
+        error = ClusterError(outcome)
+        cause = StoreError("no")
+        error.__cause__ = (
+            RayTaskError("begin", "", cause).as_instanceof_cause()
+            if outcome == "refused"
+            else TimeoutError()
+        )
+        raise error
+
+    async def run() -> None:
+        await creation._all((call(each) for each in ("began", *failures)), enough=2)
+
+    with pytest.raises(ClusterError) as caught:
+        asyncio.run(run())
+    assert type(caught.value) is raised
