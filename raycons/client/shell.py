@@ -227,20 +227,27 @@ class AsyncClient(StaysHere):
 
     def received(self, member: PeerId, message: Any) -> None:
         """See ClientHandler."""
-        self._begin_turn()
+        self._begin_turn(self._answers_taken)
         self._core.received(member, message, self._now)
 
     # --- turns of the loop ------------------------------------------------------------------------
 
-    def _begin_turn(self) -> None:
-        """Take the time once a turn, and flush when all that this turn brings has been gathered."""
+    def _begin_turn(self, then: Callable[[], None] | None = None) -> None:
+        """Take the time once a turn, and end it when all that it brings has been gathered.
+
+        `then`: what ends it, if not `_end_turn` after all that is ready to run by now.
+        """
         if not self._turn_begun:
             if self._lost is not None:
                 raise self._lost
             self._turn_begun = True
             self._now = boottime()
             self._due = self._now + self.settings.timeout_s
-            self._loop.call_soon(self._end_turn)
+            self._loop.call_soon(then or self._end_turn)
+
+    def _answers_taken(self) -> None:
+        """Those whose answers came are about to run, and to ask again: end the turn after them."""
+        self._loop.call_soon(self._end_turn)
 
     def _send_frame(self, pending: Pending) -> None:
         """The leader works on a full frame while the rest of this turn gathers the next."""
@@ -252,6 +259,7 @@ class AsyncClient(StaysHere):
         if self._closed:
             return
         self._carry_out(self._core.end_of_turn(self._now))
+        self._transport.flush()
         due = self._core.next_deadline()
         # A timer that comes too early only looks again; deadlines move later far more often.
         if self._timer is None or due < self._timer_due:

@@ -11,13 +11,13 @@ simulator runs the same object on a virtual one.
                                              StageChunk, InstallSnapshot, StreamSnapshot
 
 `end_of_turn` carries out the effects of all events since the last one. It must be called after
-every event, or every batch of events that came together; only a follower's answer that leaves the
-replica with nothing `pending` needs no turn.
+every event, or every batch of events that came together; only an answer, of a follower or of the
+disk, needs none where it leaves nothing to do (`owes_turn`).
 
 Writing and applying take longer than all the rest, so what was sent is let go before either. A
 follower applies when its disk has taken up what it was given last, or 20 ms later: applying holds
-the interpreter's lock, without which no sync can begin. The leader applies at once, for it has
-someone to answer.
+the interpreter's lock, without which no thread can begin a sync. The leader applies at once, for it
+has someone to answer.
 
 Applied state is written behind (see `applier` and `state`), and the log stays above what the store
 holds of it durably, so a restart replays at most the last moments.
@@ -51,6 +51,7 @@ from raycons.consensus.contract import (
 from raycons.consensus.quorum import Index, ReplicaId
 from raycons.consensus.raft.core import NEVER
 from raycons.consensus.raft.messages import CODES as PEER_MESSAGES
+from raycons.consensus.raft.messages import Appended, HeartbeatReply
 from raycons.consensus.raft.replica import RaftReplica
 from raycons.machines.contract import Machine, State
 from raycons.member.applier import MACHINE, VERSION, Applier, OutdatedRelease
@@ -69,6 +70,7 @@ from raycons.transport.contract import ClientId
 
 __all__ = ["Engine", "bootstrap"]
 
+ANSWERS = frozenset({Appended, HeartbeatReply})  # a follower's, which may need no turn
 DUE_INTERVAL_S = 1.0  # how often a leader asks its machine whether something is due
 CHUNKS_BEFORE_VIEW = 2  # written in one turn, so that a view opens though writes go on
 
@@ -199,6 +201,11 @@ class Engine:
         return min(
             self.replica.next_deadline(), applier.apply_at, applier.write_out_at, self._due_at
         )
+
+    @property
+    def owes_turn(self) -> bool:
+        """Whether the last event, an answer of a follower or of the disk, left something to do."""
+        return self.replica.pending or self._applier.waiting
 
     def end_of_turn(self, now: float) -> None:
         """Carry out the effects of all events since the last call."""

@@ -1,10 +1,10 @@
-"""The world around a member's engine: event loop, clock, timer, disk thread, transport.
+"""The world around a member's engine: event loop, clock, timer, syncer, transport.
 
 The engine is a deterministic object that is told what happened; this is what tells it, and what
 carries out its wishes:
 
     transport --received--> engine      engine --send, respond--> transport
-    timer     --tick----->  engine      engine --sync--> disk thread --durable--> engine
+    timer     --tick----->  engine      engine --sync--> syncer --durable--> engine
 
 All of it runs on one event loop, one callback at a time. `end_of_turn` runs once after all that one
 turn of the loop brought, so that what arrives together is written, sent and answered together.
@@ -20,14 +20,14 @@ from collections.abc import Callable
 from typing import Any
 
 from raycons.config import MemberSettings, RaftSettings
-from raycons.consensus.raft.messages import Appended, HeartbeatReply
 from raycons.machines.contract import Machine, State
 from raycons.member.clock import boottime
-from raycons.member.engine import Engine
+from raycons.member.engine import ANSWERS, Engine
+from raycons.member.kernel_syncer import make_syncer
 from raycons.member.metrics import Exporter, Meter
 from raycons.member.peers import PeerBook
 from raycons.member.protocol import Answer, Submit
-from raycons.member.syncer import LoopSyncer, Syncer, ThreadSyncer
+from raycons.member.syncer import Syncer
 from raycons.store.contract import Store
 from raycons.transport.contract import Address, ClientId, Greeting, MemberTransport, PeerId
 
@@ -36,11 +36,10 @@ log = logging.getLogger(__name__)
 GROUP = 0  # the one group that a member serves today
 LATE_S = 0.05  # a timer this late means that the loop was blocked, or the process paused
 NEVER = float("inf")
-_ANSWERS = frozenset({Appended, HeartbeatReply})
 # Loops count in whole milliseconds, from one that began up to a millisecond ago, so a timer can
 # fire early and in vain. What is far off may as well be a little late; what is near may not.
 TIMER_GRAIN_S = 0.0005
-FAR_S = 0.02
+FAR_S = 0.03
 FAR_GRAIN_S = 0.0015
 
 
@@ -70,10 +69,8 @@ class Shell:
         self._failed = failed
         self._retired = retired
         self._loop = asyncio.get_running_loop()
-        self._syncer: Syncer = (
-            ThreadSyncer(store, self._loop, self._on_durable)
-            if durable_store
-            else LoopSyncer(self._loop, self._on_durable)
+        self._syncer: Syncer = make_syncer(
+            store, self._loop, self._on_durable, on_disk=durable_store
         )
         self._peers = PeerBook(store)
         self._transport: MemberTransport | None = None
@@ -81,6 +78,7 @@ class Shell:
         self._last_contact: dict[PeerId, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = NEVER
+        self._armed_far = True
         self._turn_scheduled = False
         self._turn_owed = False  # something arrived that may have given the engine work
         self._known_configuration: object = None
@@ -121,7 +119,7 @@ class Shell:
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
-        await self._loop.run_in_executor(None, self._syncer.close)
+        await self._syncer.close()
         if self._transport is not None:
             await self._transport.close()
 
@@ -215,7 +213,7 @@ class Shell:
             # Most confirmations of a heartbeat ask for nothing, and are all that an idle leader
             # hears; an acknowledgement from more than a quorum asks for nothing either. Whatever
             # else is to be done has a turn of its own, or a deadline.
-            if type(message) not in _ANSWERS or engine.replica.pending:
+            if type(message) not in ANSWERS or engine.owes_turn:
                 self._turn_owed = True
 
     def client_connected(self, client: ClientId) -> None:
@@ -252,9 +250,12 @@ class Shell:
     # --- disk, timer, turns -----------------------------------------------------------------------
 
     def _on_durable(self, number: int) -> None:
-        if not self._stopped:
-            self._guard(self.engine.durable, number, boottime())
-            self._end_turn()
+        if self._stopped:
+            return
+        now = boottime()
+        self._guard(self.engine.durable, number, now)
+        if self.engine.owes_turn:
+            self._end_turn_at(now)
 
     def _schedule_turn(self) -> None:
         if not self._turn_scheduled:
@@ -283,7 +284,11 @@ class Shell:
         # a follower listen before it campaigns. One armed anew for what is due by now does not.
         if now <= armed_for and (
             deadline < armed_for
-            or (armed_for < now + 2 * heartbeat_s and deadline > armed_for + heartbeat_s)
+            or (
+                self._armed_far
+                and armed_for < now + 2 * heartbeat_s
+                and deadline > armed_for + heartbeat_s
+            )
         ):
             self._arm(deadline, now)
         if self.engine.configuration is not self._known_configuration:
@@ -292,13 +297,15 @@ class Shell:
 
     def _arm(self, deadline: float, now: float) -> None:
         # Deadlines mostly move away (each heartbeat moves the election's): an armed timer stays,
-        # which spares a timer per message, until it would soon wake an idle follower in vain.
+        # which spares a timer per message, until it would soon wake an idle follower in vain. One
+        # for what was near then stays in any case: it spares a busy follower two for each entry.
         if self._timer is not None:
             self._timer.cancel()
         self._armed_for = deadline
         delay = deadline - now
+        self._armed_far = delay > FAR_S
         if delay > 0.0:
-            delay += FAR_GRAIN_S if delay > FAR_S else TIMER_GRAIN_S
+            delay += FAR_GRAIN_S if self._armed_far else TIMER_GRAIN_S
         self._timer = self._loop.call_later(delay, self._timer_fired)
 
     def _timer_fired(self) -> None:

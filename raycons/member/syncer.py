@@ -1,7 +1,8 @@
-"""The thread that waits for the disk, so that the event loop never does.
+"""Who waits for the disk, so that the event loop never does.
 
-Batches are written on the loop, unsynced, in microseconds; this thread syncs the write-ahead log
-once for all that was written before, however many asked for it (group commit), and tells the loop.
+Batches are written on the loop, unsynced, in microseconds; a syncer syncs the write-ahead log once
+for all that was written before, however many asked for it (group commit), and tells the loop. Where
+the kernel does that by itself (`kernel_syncer`), it is best; here is the thread for other systems.
 
 A sync that failed is never tried again: the kernel may have dropped the dirty pages and report
 success the next time. The process ends, and its successor finds out what the disk holds.
@@ -35,13 +36,13 @@ class Syncer(Protocol):
         """Report `number` durable once all that was written before this call is on disk."""
 
     def yield_to_disk(self, now: float) -> None:
-        """Let the thread run, if it has been waiting; called once a turn of a busy loop."""
+        """Help along a sync that has been waiting; called once a turn of a busy loop."""
 
     def take_durations(self) -> list[float]:
         """How long syncs took since the last call, in seconds; a bounded sample."""
 
-    def close(self) -> None:
-        """Stop; a number that was not reported by now never is."""
+    async def close(self) -> None:
+        """Stop, when the sync under way is over; what was not reported by now never is."""
 
 
 class ThreadSyncer:
@@ -54,11 +55,11 @@ class ThreadSyncer:
         durable: Callable[[int], None],
         failed: Callable[[BaseException], None] | None = None,
     ) -> None:
-        """`durable(number)` is called on the loop; `failed` on the thread (default: exit)."""
+        """`durable(number)` is called on the loop; `failed` on the thread."""
         self._store = store
         self._loop = loop
         self._durable = durable
-        self._failed = failed or _exit
+        self._failed = failed or end_process
         self._requests: SimpleQueue[int | None] = SimpleQueue()
         self._requested = 0
         self._reported = 0
@@ -89,10 +90,10 @@ class ThreadSyncer:
         taken, self._durations = self._durations, []
         return taken
 
-    def close(self) -> None:
-        """See `Syncer`; blocks until the thread has ended."""
+    async def close(self) -> None:
+        """See `Syncer`; the thread has ended then."""
         self._requests.put(None)
-        self._thread.join()
+        await self._loop.run_in_executor(None, self._thread.join)
 
     def _run(self) -> None:
         try:
@@ -122,6 +123,7 @@ class ThreadSyncer:
             return self._requests.get(timeout=SETTLE_AFTER_S)
         except Empty:
             self._store.settle()
+            self._store.sync()
             return self._requests.get()
 
     def _report(self, number: int) -> None:
@@ -156,7 +158,7 @@ class LoopSyncer:
         """See `Syncer`; nothing is synced here."""
         return []
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """See `Syncer`."""
 
     def _report(self) -> None:
@@ -164,7 +166,8 @@ class LoopSyncer:
         self._durable(self._newest)
 
 
-def _exit(error: BaseException) -> None:
+def end_process(error: BaseException) -> None:
+    """What follows a failed sync: the process that comes after this one looks at what is there."""
     log.critical("event=sync-failed pid=%d error=%r action=exit", os.getpid(), error)
     logging.shutdown()
     os._exit(74)  # EX_IOERR

@@ -17,7 +17,7 @@ from raycons.consensus.quorum import Index, ReplicaId
 from raycons.consensus.raft.messages import Appended, Heartbeat, SnapshotChunk
 from raycons.errors import StoreCorrupt, StoreError
 from raycons.machines.contract import Machine, State
-from raycons.member.engine import Engine, bootstrap
+from raycons.member.engine import ANSWERS, Engine, bootstrap
 from raycons.member.protocol import Manage
 from raycons.simulation.beliefs import CHECKED
 from raycons.simulation.clock import Clock
@@ -73,6 +73,7 @@ class VirtualMember:
         self.sent: Counter[type] = Counter()
         self.slow_heartbeats = 0  # of those sent
         self._inbox: list[Event] = []
+        self._turn_owed = False  # an event may have given the engine work
         self._turn_scheduled = False
         self._timer_at = float("inf")  # virtual time
         self._clients: dict[EndpointId, ClientId] = {}
@@ -272,7 +273,7 @@ class VirtualMember:
         else:
             try:
                 event(self.now)
-                self._end_turn()
+                self._end_owed_turn()
             except StoreError as error:
                 self._disk_failed(error)
 
@@ -285,7 +286,7 @@ class VirtualMember:
         try:
             for event in events:
                 event(now)
-            self._end_turn()
+            self._end_owed_turn()
             self._tick_if_due()
         except StoreError as error:
             self._disk_failed(error)
@@ -293,17 +294,20 @@ class VirtualMember:
     def _receive(self, sender: ReplicaId, message: Any, now: float) -> None:
         assert self.engine is not None
         replica = self.engine.replica
-        if type(message) not in CHECKED:
+        if type(message) in CHECKED:
+            before = (replica.role, replica.commit, replica.election_deadline)
             self.engine.receive(sender, message, now)
-            return
-        before = (replica.role, replica.commit, replica.election_deadline)
-        self.engine.receive(sender, message, now)
-        self._beliefs.received(replica, sender, message, before)
+            self._beliefs.received(replica, sender, message, before)
+        else:
+            self.engine.receive(sender, message, now)
+        if type(message) not in ANSWERS or self.engine.owes_turn:
+            self._turn_owed = True
 
     def _serve(self, client: ClientId, message: Any, now: float) -> None:
         assert self.engine is not None
         replica = self.engine.replica
         before = replica.configuration_index
+        self._turn_owed = True
         self.engine.client(client, message, now)
         if isinstance(message, Manage) and replica.configuration_index != before:
             self._invariants.changed(self.id, before, message.based_on)
@@ -315,10 +319,12 @@ class VirtualMember:
     def _lose(self, peer: ReplicaId, now: float) -> None:
         assert self.engine is not None
         self._world.tell("lost", peer, "->", self.id)
+        self._turn_owed = True
         self.engine.connection_lost(peer, now)
 
     def _forget(self, client: ClientId, now: float) -> None:
         assert self.engine is not None
+        self._turn_owed = True
         self.engine.client_gone(client)
 
     def _became_durable(self, incarnation: int, number: int) -> None:
@@ -330,9 +336,16 @@ class VirtualMember:
     def _tell_durable(self, number: int, now: float) -> None:
         assert self.engine is not None
         self.engine.durable(number, now)
+        if self.engine.owes_turn:
+            self._turn_owed = True
         self._beliefs.check_itself(self.engine.replica, self._mirror)
 
+    def _end_owed_turn(self) -> None:
+        if self._turn_owed:
+            self._end_turn()
+
     def _end_turn(self) -> None:
+        self._turn_owed = False
         engine = self.engine
         assert engine is not None
         engine.end_of_turn(self.now)

@@ -1,6 +1,6 @@
 """A store whose disk is slow, hangs or fails when asked to, for tests of whole clusters.
 
-Only `sync` is bent, on the thread that waits for the disk anyway. What the store then says is what
+Only `sync` is bent, on a thread that waits for the disk anyway. What the store then says is what
 a real one would: it is late, or it raises, after which nothing more may be written.
 """
 
@@ -9,14 +9,15 @@ from __future__ import annotations
 import threading
 
 from raycons.errors import BadArgument, StoreError
-from raycons.store.contract import Store
+from raycons.store.contract import OpenSync, Store
 
 
 class AilingStore:
     """Implements `Store` by another one; healthy until told otherwise."""
 
     def __init__(self, store: Store) -> None:
-        self._sync = store.sync
+        self._store = store
+        self._open: OpenSync | None = store if isinstance(store, OpenSync) else None
         # The delay, and what ends it for a sync that waits: replaced together, for `sync` runs on
         # another thread.
         self._slow = (0.0, threading.Event())
@@ -42,6 +43,18 @@ class AilingStore:
         self._broken = True
         self.slow_down(0.0)
 
+    def begin_sync(self) -> list[int] | None:
+        """See `OpenSync`; what is bent is `sync`."""
+        delay_s, _ = self._slow
+        if delay_s or self._broken or self._open is None:
+            return None
+        return self._open.begin_sync()
+
+    def end_sync(self, error: OSError | None = None) -> None:
+        """See `OpenSync`."""
+        assert self._open is not None
+        self._open.end_sync(error)
+
     def sync(self) -> None:
         """See `Store`; late, or an error, as was asked for."""
         delay_s, healed = self._slow
@@ -49,4 +62,4 @@ class AilingStore:
             healed.wait(delay_s)
         if self._broken:
             raise StoreError("the disk fails, as fault injection was told to let it")
-        self._sync()
+        self._store.sync()

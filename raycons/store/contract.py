@@ -3,7 +3,8 @@
 Rules of this seam
 - `write` is atomic and ordered: after a crash the store holds a prefix of the batches written.
 - `write` does not wait for the disk. `sync` does, and covers every batch written before the call.
-  `write` is called on one thread (the member's event loop) and `sync` on another, beside it.
+  `write` is called on one thread (the member's event loop) and `sync` on another, beside it; or
+  the caller has the kernel sync the files (`OpenSync`), and no thread waits.
 - A failed `sync` is never retried: what the disk holds is then unknown, and the process must end.
 - A `View` never sees a batch that was written after it was opened.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Space(enum.IntEnum):
@@ -84,7 +85,7 @@ class Store(Protocol):
         """
 
     def settle(self) -> None:
-        """Do what can wait for a moment in which nothing is to be synced; on the thread of `sync`.
+        """Write what can wait for a moment in which nothing is to be synced; then `sync`.
 
         A failure is that of a `sync`.
         """
@@ -97,6 +98,21 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Release files and locks. What was not synced may be lost."""
+
+
+@runtime_checkable
+class OpenSync(Protocol):
+    """What a store offers besides, where its sync is nothing but that of files."""
+
+    def begin_sync(self) -> list[int] | None:
+        """Begin what `sync` does: the descriptors of the files whose data has to get to disk.
+
+        The caller sees to that, then calls `end_sync`; no other sync may begin before. None: this
+        time it takes more, so call `sync`.
+        """
+
+    def end_sync(self, error: OSError | None = None) -> None:
+        """These files are on disk, or were refused with `error`. Raises as `sync` does."""
 
 
 def after(prefix: bytes) -> bytes:

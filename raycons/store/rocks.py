@@ -10,6 +10,9 @@ Rules of this file
   family of its own. So the tables on disk always hold a prefix of the batches, and say which one:
   opening carries out anew what the log holds after it. This prefix may be longer than the log on
   disk, for a flush waits for no sync; that is as if the batches had been synced.
+- Small batches of nothing but log entries, which hardly anybody reads before a restart, come to the
+  tables together: one by one they would cost as much as the rest of a write. Whatever else is
+  written, or is read in their space, comes after them.
 - Never a call of rocksdict that waits for the disk on the loop: it holds Python's global lock.
 - Iterators are asked for their status at their end: a damaged block ends them like a last key.
 - Consistent views are iterators opened at that moment; those of rocksdict's `Snapshot` see later
@@ -54,6 +57,9 @@ BLOCK_CACHE_BYTES = 16 * MIB  # shared by all families; holds indexes and filter
 WRITE_BUFFER_BYTES = 16 * MIB
 WRITE_BUFFERS = 4  # with two, a slow flush would stop writers, and so the event loop
 REPLAYED_AT_ONCE = 1000  # operations
+MAX_WAITING = 64  # batches that come to the tables together
+SMALL_BATCH = 16  # operations
+SMALL_VALUE_BYTES = 16 * 1024
 OPEN_FILES = 256
 
 FAMILIES = {
@@ -66,6 +72,7 @@ FAMILIES = {
 POSITION_FAMILY, POSITION_KEY = "wal", b"position"
 POSITION = Struct(">QQQ")
 LOG_DIRECTORY = "wal"
+_LOG = Space.LOG  # an enum's member is dear to look up where every write passes
 
 
 class RocksStore:
@@ -82,6 +89,9 @@ class RocksStore:
         self.path = Path(path)
         self._failure: StoreError | None = None
         self._views: WeakSet[RocksView] = WeakSet()
+        # In the log, not yet in the tables: batches of log entries, and where each ends.
+        self._waiting: list[tuple[list[Operation], wal.Position]] = []
+        self._tables_written = False  # since it was looked for what went wrong with them
         try:
             if create_if_missing:
                 self.path.mkdir(parents=True, exist_ok=True)
@@ -119,6 +129,8 @@ class RocksStore:
         if self._failure is not None:
             raise self._again()
         try:
+            if space is _LOG:
+                self._carry_out_waiting()
             value: bytes | None = self._families[space].get(key)
         except Exception as error:
             raise self._fail(error) from error
@@ -135,6 +147,8 @@ class RocksStore:
         bounds = ReadOptions()
         bounds.set_iterate_upper_bound(end)  # else RocksDB walks over whatever was deleted beyond
         try:
+            if space is _LOG:
+                self._carry_out_waiting()
             cursor = self._families[space].iter(bounds)
             if reverse:
                 cursor.seek_to_last()
@@ -151,8 +165,11 @@ class RocksStore:
         if self._failure is not None:
             raise self._again()
         try:
-            self._log.append(batch.operations)
-            self._apply(batch.operations, self._log.position)
+            operations = batch.operations
+            self._log.append(operations)
+            self._waiting.append((operations, self._log.position))
+            if len(self._waiting) >= MAX_WAITING or not _may_wait(operations):
+                self._carry_out_waiting()
         except Exception as error:
             raise self._fail(error) from error
 
@@ -162,6 +179,30 @@ class RocksStore:
             raise self._again()
         try:
             self._log.sync()
+        except Exception as error:
+            raise self._fail(error) from error
+        self._look_for_troubles()
+
+    def begin_sync(self) -> list[int] | None:
+        """See `OpenSync`."""
+        if self._failure is not None:
+            raise self._again()
+        return self._log.begin_sync()
+
+    def end_sync(self, error: OSError | None = None) -> None:
+        """See `OpenSync`."""
+        if self._failure is not None:
+            raise self._again()
+        if error is not None:
+            raise self._fail(error) from error
+        self._log.end_sync()
+        self._look_for_troubles()
+
+    def _look_for_troubles(self) -> None:
+        if not self._tables_written:
+            return
+        self._tables_written = False
+        try:
             # RocksDB counts those of all families under the default one.
             troubles = self._families[Space.META].property_int_value("rocksdb.background-errors")
         except Exception as error:
@@ -172,7 +213,7 @@ class RocksStore:
             raise self._fail(OSError(_space_left(self.path)))
 
     def settle(self) -> None:
-        """Let the log's end show that it is whole, while there is nothing to sync."""
+        """Let the log's end show that it is whole, once that is synced."""
         if self._failure is None:
             try:
                 self._log.settle()
@@ -183,6 +224,10 @@ class RocksStore:
         """A consistent view of this moment."""
         if self._failure is not None:
             raise self._again()
+        try:
+            self._carry_out_waiting()
+        except Exception as error:
+            raise self._fail(error) from error
         view = RocksView(self)
         self._views.add(view)
         return view
@@ -198,6 +243,7 @@ class RocksStore:
     def close(self) -> None:
         """Write the buffers out and let go of the directory; drop scans under way before."""
         if self._failure is None:
+            _quietly(self._carry_out_waiting)
             self._failure = StoreError(f"the store in {self.path} was closed; open it again")
         for view in list(self._views):
             view.close()
@@ -222,31 +268,38 @@ class RocksStore:
             batch += record.operations()
             position = position._replace(sequence=record.sequence)
             if len(batch) >= REPLAYED_AT_ONCE or len(record.payload) > MIB:
-                self._apply(batch, position)
+                self._carry_out([(batch, position)])
                 batch = []
         if batch:
-            self._apply(batch, position)
+            self._carry_out([(batch, position)])
         # One after the other: in a crash in between, the log still holds what is not in them yet.
         # The position comes last.
         for family in self._families:
             self._flush(family)
         position = position._replace(salt=secrets.randbits(64))
-        self._apply((), position)
+        self._carry_out([([], position)])
         self._flush(self._families[-1])  # from now on the records of earlier openings are void
         return wal.WriteAheadLog(directory, position, self._buffered)
 
-    def _apply(self, operations: Iterable[Operation], position: wal.Position) -> None:
-        """Change the tables, in memory for now, to what they are at `position`."""
+    def _carry_out_waiting(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            self._carry_out(waiting)
+            self._tables_written = True
+
+    def _carry_out(self, batches: Iterable[tuple[list[Operation], wal.Position]]) -> None:
+        """Change the tables, in memory for now, to what they are at the last batch's position."""
         native = WriteBatch(raw_mode=True)
         put, handles = native.put, self._handles
-        for action, space, key, value in operations:
-            if action == PUT:
-                put(key, value, handles[space])
-            elif action == DELETE:
-                native.delete(key, handles[space])
-            elif key < value:
-                native.delete_range(key, value, handles[space])
-        put(POSITION_KEY, POSITION.pack(*position), handles[-1])
+        for operations, position in batches:
+            for action, space, key, value in operations:
+                if action == PUT:
+                    put(key, value, handles[space])
+                elif action == DELETE:
+                    native.delete(key, handles[space])
+                elif key < value:
+                    native.delete_range(key, value, handles[space])
+            put(POSITION_KEY, POSITION.pack(*position), handles[-1])  # for each: see `_buffered`
         self._db.write(native, self._unlogged)
 
     def _flush(self, family: Rdict) -> None:
@@ -258,7 +311,7 @@ class RocksStore:
         Each has left one entry in the position's family, and RocksDB counts those in its buffers.
         """
         positions = self._families[-1]
-        return sum(
+        return len(self._waiting) + sum(
             positions.property_int_value(f"rocksdb.num-entries-{buffers}") or 0
             for buffers in ("active-mem-table", "imm-mem-tables")
         )
@@ -401,6 +454,16 @@ def _rule_database(options: Options) -> None:
     environment = Env()
     environment.lower_thread_pool_cpu_priority()  # compaction yields to the event loop
     options.set_env(environment)
+
+
+def _may_wait(operations: list[Operation]) -> bool:
+    """Whether the tables can do without a batch for a while: a few entries of the log."""
+    if len(operations) > SMALL_BATCH:
+        return False
+    for _, space, _, value in operations:
+        if space is not _LOG or len(value) > SMALL_VALUE_BYTES:
+            return False
+    return True
 
 
 def _space_left(path: Path) -> str:

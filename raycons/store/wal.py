@@ -20,11 +20,12 @@ Rules of this file
 - What a record of an earlier opening says so stands: the tables were brought there before the next
   one. It proves, too, that a position is too old, where the tables forgot one. Only salts that a
   segment begins with count, and the position's: a batch may hold bytes that look like a record.
-- That there is a next record, a mark sees to: written and synced behind the last one when the disk
-  has nothing else to do. What remains: damage to the records of the very last sync before the
+- That there is a next record, a mark sees to: written behind the last one, and synced, when the
+  disk has nothing else to do. What remains: damage to the records of the very last sync before the
   machine lost its power, in the moment before the mark.
 - A segment is written over only when the tables on disk hold its last record.
-- `append` is called on one thread, `sync` and `settle` on another. A failed call is the last one.
+- `append` is called on one thread; syncs, one at a time, and `settle` perhaps on another. A failed
+  call is the last one.
 """
 
 from __future__ import annotations
@@ -104,6 +105,8 @@ class WriteAheadLog:
         sync_directory(directory)
         self._segments_durable = len(self._segments)
         self._unsynced: list[_Segment] = []
+        # What the sync under way, or the last one, makes durable: the batches, and the segments.
+        self._covered = start.sequence, self._segments_durable
         self._current = self._begin_segment()
 
     @property
@@ -122,28 +125,31 @@ class WriteAheadLog:
                 self._current = self._begin_segment()
             self._write(buffer, length, self._sequence + 1)
             self._sequence += 1
-            if not self._unsynced or self._unsynced[-1] is not self._current:
-                self._unsynced.append(self._current)
 
     def sync(self) -> None:
-        """Block until every batch handed over before this call is on disk."""
+        """Block until all that was handed over before this call is on disk."""
         with self._lock:
-            unsynced, self._unsynced = self._unsynced, []
-            covered, segments = self._sequence, len(self._segments)
-        if not unsynced:
-            return
+            unsynced = self._take_unsynced()
         for segment in unsynced:
             segment.sync()
-        self._durable, self._segments_durable = covered, segments
+        self.end_sync()
+
+    def begin_sync(self) -> list[int] | None:
+        """The files that the caller syncs before it calls `end_sync`; None: only `sync` will do."""
+        with self._lock:
+            if any(segment.is_new for segment in self._unsynced):
+                return None  # its directory has to be synced as well
+            return [segment.descriptor for segment in self._take_unsynced()]
+
+    def end_sync(self) -> None:
+        """The sync that was begun is over."""
+        self._durable, self._segments_durable = self._covered
 
     def settle(self) -> None:
-        """Note in the log, on disk, what the last sync covered, if that is not noted yet."""
+        """Note in the log what the last sync covered, if that is not noted yet; then sync."""
         with self._lock:
-            if self._claimed == self._durable:
-                return
-            self._write(bytearray(HEADER_BYTES), 0, self._sequence)
-            segment = self._current
-        segment.sync()
+            if self._claimed != self._durable:
+                self._write(bytearray(HEADER_BYTES), 0, self._sequence)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -155,6 +161,14 @@ class WriteAheadLog:
         FIELDS.pack_into(record, CHECKSUM.size, length, self._salt, sequence, self._claimed)
         CHECKSUM.pack_into(record, 0, zlib.crc32(memoryview(record)[CHECKSUM.size :]))
         self._current.append(record, sequence)
+        if not self._unsynced or self._unsynced[-1] is not self._current:
+            self._unsynced.append(self._current)
+
+    def _take_unsynced(self) -> list[_Segment]:
+        unsynced, self._unsynced = self._unsynced, []
+        if unsynced:  # else a segment may have been made since, of which the disk knows nothing
+            self._covered = self._sequence, len(self._segments)
+        return unsynced
 
     def _begin_segment(self) -> _Segment:
         """The segment to write from now on: the oldest, or a new one where that is still needed."""
@@ -173,31 +187,31 @@ class _Segment:
     def __init__(self, path: Path, last: int) -> None:
         self.end = 0
         self.last = last
-        self._new = not path.exists()
+        self.is_new = not path.exists()  # and perhaps not yet in its directory on disk
         self._path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def rewind(self) -> None:
         self.end = 0
-        if os.fstat(self._file).st_size > 2 * SEGMENT_BYTES:  # one batch made it as large
-            os.ftruncate(self._file, SEGMENT_BYTES)
+        if os.fstat(self.descriptor).st_size > 2 * SEGMENT_BYTES:  # one batch made it as large
+            os.ftruncate(self.descriptor, SEGMENT_BYTES)
 
     def append(self, record: bytearray, sequence: int) -> None:
         left = memoryview(record)
         while left:  # a disk that fills up takes a part, and says why when asked to take the rest
-            written = os.pwrite(self._file, left, self.end)
+            written = os.pwrite(self.descriptor, left, self.end)
             self.end += written
             left = left[written:]
         self.last = sequence
 
     def sync(self) -> None:
-        os.fdatasync(self._file)
-        if self._new:
+        os.fdatasync(self.descriptor)
+        if self.is_new:
             sync_directory(self._path.parent)
-            self._new = False
+            self.is_new = False
 
     def close(self) -> None:
-        os.close(self._file)
+        os.close(self.descriptor)
 
 
 def set_aside(directory: Path) -> None:

@@ -406,7 +406,8 @@ def test_a_full_frame_leaves_before_the_turn_ends(reading: bool) -> None:
             kv = AsyncKv(client)
             await kv.put("a", b"1")
             transport = cluster.transports[0]
-            sent, flushed = len(transport.sent), []
+            await asyncio.sleep(0.01)  # the turn of that answer ends
+            sent, flushed, flushes = len(transport.sent), [], len(transport.flushes)
 
             async def asker(ask: Callable[[], Awaitable[Any]]) -> None:
                 asked = asyncio.ensure_future(ask())
@@ -417,7 +418,30 @@ def test_a_full_frame_leaves_before_the_turn_ends(reading: bool) -> None:
             ask = partial(kv.get, "a") if reading else partial(kv.put, "a", b"2")
             await asyncio.gather(*(asker(ask) for _ in range(7)))
             assert flushed == [0, 0, 1, 1, 1, 2, 2]
-            assert transport.flushes == [sent + 1, sent + 2]
+            in_turn_and_at_its_end = transport.flushes[flushes : flushes + 3]
+            assert in_turn_and_at_its_end == [sent + 1, sent + 2, sent + 3]
+
+    asyncio.run(main())
+
+
+def test_who_was_answered_asks_again_within_the_same_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else every answer would cost a turn in which nothing is to be done."""
+
+    async def main() -> None:
+        cluster = Cluster()
+        async with connected(cluster) as client:
+            kv = AsyncKv(client)
+            await kv.put("a", b"1")
+            turns, end_of_turn = [], client._core.end_of_turn
+
+            def counting(now: float) -> Any:
+                turns.append(now)
+                return end_of_turn(now)
+
+            monkeypatch.setattr(client._core, "end_of_turn", counting)
+            for _ in range(10):
+                await kv.put("a", b"2")
+            assert len(turns) == 10
 
     asyncio.run(main())
 

@@ -193,7 +193,8 @@ class World:
         node = self.nodes.get(id)
         if node is not None:
             getattr(node.engine, name)(*arguments, self.now)
-            node.engine.end_of_turn(self.now)
+            if name != "durable" or node.engine.owes_turn:
+                node.engine.end_of_turn(self.now)
 
     def run(self, seconds: float) -> None:
         end = self.now + seconds

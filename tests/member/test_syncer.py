@@ -34,6 +34,7 @@ class SlowDisk:
     def settle(self) -> None:
         assert self.settled == 0
         self.settled = self.syncs
+        self.may_end.release()  # for the sync that follows
 
 
 async def in_thread(semaphore: threading.Semaphore) -> None:
@@ -63,7 +64,7 @@ def test_all_that_was_asked_during_a_sync_shares_the_next() -> None:
         await until(lambda: disk.settled == 2)  # not after the first, when another one was due
         assert len(thread.take_durations()) == 2
         assert thread.take_durations() == []
-        thread.close()
+        await thread.close()
 
     asyncio.run(run())
 
@@ -83,7 +84,7 @@ def test_the_loop_goes_on_while_the_disk_is_stuck() -> None:
         assert told == []
         disk.may_end.release()
         await until(lambda: told == [1])
-        thread.close()
+        await thread.close()
 
     asyncio.run(run())
 
@@ -102,7 +103,7 @@ def test_a_failed_sync_is_never_tried_again() -> None:
         disk.may_end.release()
         await until(lambda: failed)
         thread.request(2)
-        thread.close()  # the thread is over
+        await thread.close()  # the thread is over
         assert disk.syncs == 1
         assert failed == [disk.error]
         assert told == []
@@ -129,7 +130,7 @@ def test_a_busy_loop_lets_the_thread_in_once_a_sync_is_late(
         await until(lambda: told == [1])
         thread.yield_to_disk(now + 10)
         assert slept == [0]
-        thread.close()
+        await thread.close()
 
     asyncio.run(run())
 

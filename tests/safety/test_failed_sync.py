@@ -72,6 +72,11 @@ ENDS = """
             raise StoreFull("no space left")
         def sync(self):
             self.fail() if self.full and WHERE == "sync" else self.store.sync()
+        def begin_sync(self):
+            return self.store.begin_sync() if WHERE != "sync" or BY == "kernel" else None
+        def end_sync(self, error=None):
+            full = self.full and WHERE == "sync"
+            self.store.end_sync(OSError(28, "No space left on device") if full else error)
         def write(self, batch):
             self.fail() if self.full and WHERE == "write" else self.store.write(batch)
 
@@ -88,18 +93,20 @@ ENDS = """
         await kv.put("key", b"never acknowledged")
         print("acknowledged", flush=True)
 
-    WHERE = sys.argv[3]
+    WHERE, BY = sys.argv[3:]
     town.leave_ray_out(pytest.MonkeyPatch())
     asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("where", ["sync", "write"])
-def test_a_member_whose_disk_fails_ends_without_acknowledging(tmp_path: Path, where: str) -> None:
+@pytest.mark.parametrize(("where", "by"), [("sync", "kernel"), ("sync", "thread"), ("write", "")])
+def test_a_member_whose_disk_fails_ends_without_acknowledging(
+    tmp_path: Path, where: str, by: str
+) -> None:
     ended = subprocess.run(
         [
             *(sys.executable, "-c", textwrap.dedent(ENDS)),
-            *(str(Path(__file__).parents[1]), str(tmp_path), where),
+            *(str(Path(__file__).parents[1]), str(tmp_path), where, by),
         ],
         check=False,
         capture_output=True,

@@ -16,7 +16,7 @@ from raycons.member.hosting import Hosting
 from raycons.member.peers import PeerBook
 from raycons.member.spec import MemberState
 from raycons.store import directory
-from raycons.store.contract import Batch, Space
+from raycons.store.contract import Batch, OpenSync, Space
 from raycons.store.memory import MemoryStore
 from raycons.store.rocks import RocksStore
 from raycons.transport.contract import SPOKEN, Greeting
@@ -266,14 +266,16 @@ def test_the_age_of_a_peer_is_on_disk_though_nothing_else_is_written(tmp_path: P
             assert one._store is not None
             synced: list[bytes | None] = []
             store, key = one._store, b"\xfe\xff\xff\xffpeer/" + (9).to_bytes(8, "big")
-            original = store.sync
+            assert isinstance(store, OpenSync)
+            begin_sync = store.begin_sync
 
-            def sync() -> None:
+            def beginning() -> list[int] | None:
                 held = store.get(Space.META, key)
-                original()
-                synced.append(held)
+                files = begin_sync()
+                synced.append(held if files else None)
+                return files
 
-            store.sync = sync  # type: ignore[method-assign]
+            store.begin_sync = beginning  # type: ignore[method-assign]
             stranger = Greeting(SPOKEN, "x", 9, 5, 3, 77, None)
             one._shell.connected(9, stranger)
             await eventually(lambda: any(synced), "a sync that covers the record", 5.0)

@@ -15,8 +15,8 @@ import pytest
 from raycons.client.kv import AsyncKv
 from raycons.member.clock import boottime
 from raycons.member.syncer import ThreadSyncer
-from raycons.store.contract import Store
 from raycons.store.memory import MemoryStore
+from raycons.store.rocks import RocksStore
 from tests.recording import Recordings
 
 from .town import eventually, play, town, wrap_stores
@@ -27,12 +27,15 @@ STALL_S = 2.0
 class SlowStore:
     """A store on disk whose syncs take two seconds while `stalled` holds."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: RocksStore) -> None:
         self.stalled = False
         self._store = store
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
+
+    def begin_sync(self) -> list[int] | None:
+        return None if self.stalled else self._store.begin_sync()
 
     def sync(self) -> None:
         if self.stalled:
@@ -45,7 +48,7 @@ def test_with_a_stalled_disk_the_loop_ticks_and_another_leads(
 ) -> None:
     stores: dict[int, SlowStore] = {}
 
-    def slow(id: int, store: Store) -> Any:
+    def slow(id: int, store: RocksStore) -> Any:
         return stores.setdefault(id, SlowStore(store))
 
     wrap_stores(monkeypatch, slow)
@@ -123,7 +126,7 @@ def test_a_busy_loop_lets_the_disk_thread_run() -> None:
             if synced.is_set():
                 await asyncio.sleep(0)
         waited_s = time.monotonic() - (deadline - 5.0)
-        syncer.close()
+        await syncer.close()
         assert reported == [1]
         assert waited_s < 1.0
 

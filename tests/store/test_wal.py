@@ -42,6 +42,7 @@ class Machine:
         self.names: set[str] = set()  # of the files that a power failure leaves there for certain
         self.salts = 0
         self.during_sync = 0  # so many batches are written while a sync is under way
+        self.by_kernel = False  # the log leaves its files to somebody else, where it may
         monkeypatch.setattr("raycons.store.wal.os.fdatasync", self._fdatasync)
         monkeypatch.setattr("raycons.store.wal.sync_directory", self._sync_directory)
         self.open()
@@ -69,7 +70,13 @@ class Machine:
 
     def sync(self, during: int = 0) -> None:
         covered, self.during_sync = len(self.batches), during
-        self.log.sync()
+        files = self.log.begin_sync() if self.by_kernel else None
+        if files is None:
+            self.log.sync()
+        else:
+            for descriptor in files:
+                self._fdatasync(descriptor)
+            self.log.end_sync()
         self.during_sync = 0
         self.synced = max(self.synced, covered)
 
@@ -106,9 +113,12 @@ class Machine:
             case "large":
                 self.append(5000)
             case "sync":
+                self.by_kernel = random.random() < 0.5
                 self.sync(during=random.choice([0, 0, 1, 3]))
             case "settle":
                 self.log.settle()
+                if self.synced == len(self.batches) and random.random() < 0.5:
+                    self.sync()
             case "flush":
                 self.flush()
             case "die":
@@ -215,6 +225,7 @@ def test_a_mark_is_written_once_and_itself_synced(machine: Machine) -> None:
     machine.sync()
     machine.log.settle()
     machine.log.settle()
+    machine.log.sync()
     assert file.stat().st_size == before + wal.HEADER_BYTES
     assert len(machine.on_disk["1"]) == before + wal.HEADER_BYTES
 
@@ -271,9 +282,29 @@ def test_a_sync_with_nothing_new_does_not_touch_the_disk(machine: Machine) -> No
     machine.append(100)
     machine.sync()
     machine.log.settle()
+    machine.sync()
     machine.on_disk.clear()
     machine.sync()
     assert machine.on_disk == {}
+
+
+@pytest.mark.parametrize("by_kernel", [True, False])
+def test_a_sync_with_nothing_new_vouches_for_no_new_segment(
+    tmp_path: Path, by_kernel: bool
+) -> None:
+    """Its name may not outlive a power failure; and a log that lost a segment is refused."""
+    log = WriteAheadLog(tmp_path / "wal", Position(0, 0, 0), lambda: 0)
+    if by_kernel:
+        assert log.begin_sync() == []
+        log.end_sync()
+    else:
+        log.sync()
+    assert log.position.segments == 0
+    log.append(batch(1))
+    assert log.begin_sync() is None  # only a sync of the directory, too, makes it last
+    log.sync()
+    assert log.position.segments == 1
+    log.close()
 
 
 def test_a_lost_segment_is_named(machine: Machine) -> None:

@@ -175,7 +175,8 @@ class Core:
 
     @property
     def pending(self) -> bool:
-        """Whether the last event, an answer of a follower, left something for a drain to give out.
+        """Whether the last event, an answer of a follower or of the disk, left something for a
+        drain to give out.
 
         Other events may without this telling: what they leave is seen by the drain itself.
         """

@@ -123,7 +123,8 @@ class Replication(Idleness):
         ):
             progress.become_replicate()
         if news:
-            self.advance_commit(now)
+            if progress.match > self.commit:
+                self.advance_commit(now)
             self.follower_advanced(sender, progress, now)
 
     def receive_append_rejected(

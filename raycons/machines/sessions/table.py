@@ -126,7 +126,8 @@ class Sessions:
                     f"from number {session.mark} on; acknowledge some first"
                 )
             )
-        inner = command._replace(data=bytes(do.body))
+        index, term, time_us, version, _ = command
+        inner = Command(index, term, time_us, version, bytes(do.body))
         early = None if tell is None else lambda body: tell(self._done(body))
         answer = self._done(self._inner.apply(inner, early))
         session.remember(do.number, answer)
