@@ -98,12 +98,12 @@ class ClientCore:
         self.routing = Routing(random, settings)
         self._settings = settings
         self._now = now
-        self._closed = False
         self._registration = Registration(random, settings)
         self._outbox = Outbox(self.routing, self._registration, settings, tell)
         self._gathering = self._outbox.gathering
         self._attempts = self._outbox.attempts
         self._tell = tell
+        self._admit = self._gathering.admit  # until the client is closed
         self._last_refusal: Refused | None = None  # since the last answer
         self.absence = ""  # why no member can be found, where a search came to nothing
 
@@ -222,7 +222,7 @@ class ClientCore:
     def close(self, now: float) -> list[Output]:
         """End every operation and the session; later calls raise Closed."""
         self._now = now
-        self._closed = True
+        self._admit = _refuse
         for pending in self._outbox.take_everything():
             error = outcome.closed(pending.call, _harmless(pending))
             self._gathering.finish(pending, error)
@@ -240,11 +240,6 @@ class ClientCore:
         return outcome.late(call, _harmless(pending), refusal, connected, self.absence)
 
     # --- operations that end ----------------------------------------------------------------------
-
-    def _admit(self, operation: Any, deadline: float, done: Done, queue: Queue | None) -> Pending:
-        if self._closed:
-            raise errors.Closed("the handle is closed; nothing was sent; connect anew")
-        return self._gathering.admit(operation, deadline, done, queue)
 
     def _conclude(self, call: Call, results: Sequence[Any]) -> None:
         """`call` was answered: hand each operation its result."""
@@ -410,6 +405,10 @@ class ClientCore:
             self._outbox.dissolve(frame)
         else:
             self._fail(frame, outcome.session_expired())
+
+
+def _refuse(operation: Any, deadline: float, done: Done, queue: Queue | None) -> Pending:
+    raise errors.Closed("the handle is closed; nothing was sent; connect anew")
 
 
 def _harmless(pending: Pending) -> bool:

@@ -39,6 +39,8 @@ def read_level(level: str) -> ReadLevel:
 
 def whole(name: str, value: Any, least: int = 0) -> int:
     """A whole number within the bounds of a revision or a count."""
+    if type(value) is int and least <= value <= _NEWEST_REVISION:
+        return value
     if isinstance(value, bool) or not isinstance(value, int):
         raise BadArgument(f"{name} is {value!r}; give a whole number of at least {least}")
     if not least <= value <= _NEWEST_REVISION:
@@ -78,6 +80,8 @@ class Dialect(Generic[V]):
 
     def key(self, key: Key) -> bytes:
         """The key's bytes; a str means its UTF-8."""
+        if type(key) is bytes and 0 < len(key) <= self.settings.max_key_bytes:
+            return key
         data = self._key_bytes(key, "a key")
         if not data:
             raise BadArgument("the key is empty; give at least one byte")

@@ -8,7 +8,6 @@ queues --form--> waiting calls --send--> attempts --answer--> done
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -166,8 +165,10 @@ class Outbox:
         if self._has_work():
             # What still waits after a turn was held back, or has nobody to go to.
             due = min(due, max(self._routing.may_send_at(), now))
-        waits = (call.not_before for call in self._for_others if self._destination(call) != NOBODY)
-        return min(due, min(waits, default=math.inf))
+        for call in self._for_others:
+            if self._destination(call) != NOBODY:
+                due = min(due, call.not_before)
+        return due
 
     def _has_work(self) -> bool:
         """Whether something could be sent to a leader."""
