@@ -78,6 +78,7 @@ class AsyncClient(StaysHere):
         self._due = self._now + self.settings.timeout_s  # of what this turn asks without a timeout
         self._core = ClientCore(source, self.settings, self._now, _settle)
         self._turn_begun = False
+        self._answered = False  # answers began this turn, and nothing was asked in it yet
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self._search: asyncio.Task[None] | None = None
@@ -121,8 +122,8 @@ class AsyncClient(StaysHere):
 
     def begin(self, operation: commands.Operation, timeout_s: float | None = None) -> Pending:
         """The first half of `submit`: as `done`, the future of what the core tells."""
-        if not self._turn_begun:
-            self._begin_turn()
+        if not self._turn_begun or self._answered:
+            self._join_turn()
         deadline = self._due if timeout_s is None else self._deadline(timeout_s)
         pending = self._core.submit(operation, deadline, self._loop.create_future())
         if self._core.fills_frame(pending):
@@ -133,8 +134,8 @@ class AsyncClient(StaysHere):
         self, query: commands.Range, level: ReadLevel, timeout_s: float | None = None
     ) -> Pending:
         """The first half of `read`, which `range_result` completes; see `begin`."""
-        if not self._turn_begun:
-            self._begin_turn()
+        if not self._turn_begun or self._answered:
+            self._join_turn()
         deadline = self._due if timeout_s is None else self._deadline(timeout_s)
         pending = self._core.read(query, level, deadline, self._loop.create_future())
         if self._core.fills_frame(pending):
@@ -159,7 +160,7 @@ class AsyncClient(StaysHere):
             ConfigurationChanged, ChangeInProgress, NoSuchMember, LastVoter: nothing was changed.
             NotApplied, OutcomeUnknown: as for any operation.
         """
-        self._begin_turn()
+        self._join_turn()
         pending = self._core.manage(
             action, based_on, self._deadline(timeout_s), self._loop.create_future()
         )
@@ -178,7 +179,7 @@ class AsyncClient(StaysHere):
         Raises:
             Unavailable: the member did not answer within the timeout.
         """
-        self._begin_turn()
+        self._join_turn()
         pending = self._core.inspect(
             member, digest, self._deadline(timeout_s), self._loop.create_future()
         )
@@ -227,7 +228,9 @@ class AsyncClient(StaysHere):
 
     def received(self, member: PeerId, message: Any) -> None:
         """See ClientHandler."""
-        self._begin_turn(self._answers_taken)
+        if not self._turn_begun:
+            self._begin_turn(self._answers_taken)
+            self._answered = True
         self._core.received(member, message, self._now)
 
     # --- turns of the loop ------------------------------------------------------------------------
@@ -245,6 +248,15 @@ class AsyncClient(StaysHere):
             self._due = self._now + self.settings.timeout_s
             self._loop.call_soon(then or self._end_turn)
 
+    def _join_turn(self) -> None:
+        """Something is asked: by who was answered in this turn perhaps, and worked since."""
+        if self._turn_begun:
+            self._now = boottime()
+            self._due = self._now + self.settings.timeout_s
+        else:
+            self._begin_turn()
+        self._answered = False
+
     def _answers_taken(self) -> None:
         """Those whose answers came are about to run, and to ask again: end the turn after them."""
         self._loop.call_soon(self._end_turn)
@@ -255,10 +267,10 @@ class AsyncClient(StaysHere):
         self._transport.flush()
 
     def _end_turn(self) -> None:
-        self._turn_begun = False
+        self._turn_begun = self._answered = False
         if self._closed:
             return
-        self._carry_out(self._core.end_of_turn(self._now))
+        self._carry_out(self._core.end_of_turn(boottime()))
         self._transport.flush()
         due = self._core.next_deadline()
         # A timer that comes too early only looks again; deadlines move later far more often.

@@ -16,8 +16,8 @@ disk, needs none where it leaves nothing to do (`owes_turn`).
 
 Writing and applying take longer than all the rest, so what was sent is let go before either. A
 follower applies when its disk has taken up what it was given last, or 20 ms later: applying holds
-the interpreter's lock, without which no thread can begin a sync. The leader applies at once, for it
-has someone to answer.
+the interpreter's lock, without which no thread can begin a sync (where threads do), and a core that
+the leader may want. The leader applies at once, for it has someone to answer.
 
 Applied state is written behind (see `applier` and `state`), and the log stays above what the store
 holds of it durably, so a restart replays at most the last moments.

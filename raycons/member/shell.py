@@ -39,7 +39,7 @@ NEVER = float("inf")
 # Loops count in whole milliseconds, from one that began up to a millisecond ago, so a timer can
 # fire early and in vain. What is far off may as well be a little late; what is near may not.
 TIMER_GRAIN_S = 0.0005
-FAR_S = 0.03
+FAR_S = 0.03  # above what a follower waits for its disk before it applies
 FAR_GRAIN_S = 0.0015
 
 
@@ -69,16 +69,13 @@ class Shell:
         self._failed = failed
         self._retired = retired
         self._loop = asyncio.get_running_loop()
-        self._syncer: Syncer = make_syncer(
-            store, self._loop, self._on_durable, on_disk=durable_store
-        )
         self._peers = PeerBook(store)
         self._transport: MemberTransport | None = None
         self._connected: set[PeerId] = set()
         self._last_contact: dict[PeerId, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = NEVER
-        self._armed_far = True
+        self._armed_far = True  # what the timer was armed for was far off then
         self._turn_scheduled = False
         self._turn_owed = False  # something arrived that may have given the engine work
         self._known_configuration: object = None
@@ -96,6 +93,10 @@ class Shell:
             member=member,
             random=random.Random(),
             now=boottime(),
+        )
+        # Last, so that nobody looks after the disk of a replica that could not be opened.
+        self._syncer: Syncer = make_syncer(
+            store, self._loop, self._on_durable, on_disk=durable_store
         )
 
     # --- life -------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ class Disk:
         """Make durable what is written by the time that the sync starts, then call `done(number)`.
 
         One sync runs at a time. Of those asked for meanwhile only the newest follows: it covers
-        the others, as the store's thread does it.
+        the others, as the member's syncer does it.
         """
         if self._syncing:
             self._waiting = (number, done)

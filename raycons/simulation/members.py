@@ -313,6 +313,7 @@ class VirtualMember:
             self._invariants.changed(self.id, before, message.based_on)
 
     def _greet(self, client: ClientId, now: float) -> None:
+        """It is told who leads, which takes no turn."""
         assert self.engine is not None
         self.engine.client_connected(client)
 

@@ -2,6 +2,7 @@
 
 Rules of this seam
 - `write` is atomic and ordered: after a crash the store holds a prefix of the batches written.
+- A batch is not touched any more once it was given to `write`.
 - `write` does not wait for the disk. `sync` does, and covers every batch written before the call.
   `write` is called on one thread (the member's event loop) and `sync` on another, beside it; or
   the caller has the kernel sync the files (`OpenSync`), and no thread waits.

@@ -10,7 +10,7 @@ Rules of this file
   family of its own. So the tables on disk always hold a prefix of the batches, and say which one:
   opening carries out anew what the log holds after it. This prefix may be longer than the log on
   disk, for a flush waits for no sync; that is as if the batches had been synced.
-- Small batches of nothing but log entries, which hardly anybody reads before a restart, come to the
+- Batches of nothing but log entries, which hardly anybody reads before a restart, come to the
   tables together: one by one they would cost as much as the rest of a write. Whatever else is
   written, or is read in their space, comes after them.
 - Never a call of rocksdict that waits for the disk on the loop: it holds Python's global lock.
@@ -57,9 +57,8 @@ BLOCK_CACHE_BYTES = 16 * MIB  # shared by all families; holds indexes and filter
 WRITE_BUFFER_BYTES = 16 * MIB
 WRITE_BUFFERS = 4  # with two, a slow flush would stop writers, and so the event loop
 REPLAYED_AT_ONCE = 1000  # operations
-MAX_WAITING = 64  # batches that come to the tables together
-SMALL_BATCH = 16  # operations
-SMALL_VALUE_BYTES = 16 * 1024
+MAX_WAITING = 64  # batches that come to the tables together, or so many bytes
+MAX_WAITING_BYTES = MIB // 4
 OPEN_FILES = 256
 
 FAMILIES = {
@@ -91,7 +90,7 @@ class RocksStore:
         self._views: WeakSet[RocksView] = WeakSet()
         # In the log, not yet in the tables: batches of log entries, and where each ends.
         self._waiting: list[tuple[list[Operation], wal.Position]] = []
-        self._tables_written = False  # since it was looked for what went wrong with them
+        self._waiting_bytes = 0
         try:
             if create_if_missing:
                 self.path.mkdir(parents=True, exist_ok=True)
@@ -166,9 +165,13 @@ class RocksStore:
             raise self._again()
         try:
             operations = batch.operations
-            self._log.append(operations)
+            self._waiting_bytes += self._log.append(operations)
             self._waiting.append((operations, self._log.position))
-            if len(self._waiting) >= MAX_WAITING or not _may_wait(operations):
+            if (
+                len(self._waiting) >= MAX_WAITING
+                or self._waiting_bytes >= MAX_WAITING_BYTES
+                or not all(space is _LOG for _, space, _, _ in operations)
+            ):
                 self._carry_out_waiting()
         except Exception as error:
             raise self._fail(error) from error
@@ -199,9 +202,6 @@ class RocksStore:
         self._look_for_troubles()
 
     def _look_for_troubles(self) -> None:
-        if not self._tables_written:
-            return
-        self._tables_written = False
         try:
             # RocksDB counts those of all families under the default one.
             troubles = self._families[Space.META].property_int_value("rocksdb.background-errors")
@@ -283,9 +283,8 @@ class RocksStore:
 
     def _carry_out_waiting(self) -> None:
         if self._waiting:
-            waiting, self._waiting = self._waiting, []
+            waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
             self._carry_out(waiting)
-            self._tables_written = True
 
     def _carry_out(self, batches: Iterable[tuple[list[Operation], wal.Position]]) -> None:
         """Change the tables, in memory for now, to what they are at the last batch's position."""
@@ -454,16 +453,6 @@ def _rule_database(options: Options) -> None:
     environment = Env()
     environment.lower_thread_pool_cpu_priority()  # compaction yields to the event loop
     options.set_env(environment)
-
-
-def _may_wait(operations: list[Operation]) -> bool:
-    """Whether the tables can do without a batch for a while: a few entries of the log."""
-    if len(operations) > SMALL_BATCH:
-        return False
-    for _, space, _, value in operations:
-        if space is not _LOG or len(value) > SMALL_VALUE_BYTES:
-            return False
-    return True
 
 
 def _space_left(path: Path) -> str:

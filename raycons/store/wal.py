@@ -114,8 +114,8 @@ class WriteAheadLog:
         """Behind the newest batch."""
         return Position(self._salt, self._sequence, self._segments_durable)
 
-    def append(self, operations: list[Operation]) -> None:
-        """Hand one batch to the kernel; on disk only after `sync`."""
+    def append(self, operations: list[Operation]) -> int:
+        """Hand one batch to the kernel; on disk only after `sync`. Returns its length in bytes."""
         buffer = self._buffer
         self._encode(operations, buffer, HEADER_BYTES)
         length = len(buffer) - HEADER_BYTES
@@ -125,6 +125,7 @@ class WriteAheadLog:
                 self._current = self._begin_segment()
             self._write(buffer, length, self._sequence + 1)
             self._sequence += 1
+        return length
 
     def sync(self) -> None:
         """Block until all that was handed over before this call is on disk."""

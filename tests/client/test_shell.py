@@ -14,12 +14,13 @@ import msgspec
 import pytest
 
 from raycons import errors
-from raycons.client import codecs
+from raycons.client import codecs, shell
 from raycons.client.kv import AsyncKv
 from raycons.client.settings import ClientSettings
 from raycons.client.shell import AsyncClient
 from raycons.machines import sessions
 from raycons.machines.kv import commands
+from raycons.member.clock import boottime
 from raycons.member.protocol import Answer, Submit
 from raycons.transport.contract import Address
 
@@ -420,6 +421,44 @@ def test_a_full_frame_leaves_before_the_turn_ends(reading: bool) -> None:
             assert flushed == [0, 0, 1, 1, 1, 2, 2]
             in_turn_and_at_its_end = transport.flushes[flushes : flushes + 3]
             assert in_turn_and_at_its_end == [sent + 1, sent + 2, sent + 3]
+
+    asyncio.run(main())
+
+
+class Work:
+    """A clock that moves on by itself, and when somebody works."""
+
+    def __init__(self) -> None:
+        self.worked_s = 0.0
+
+    def __call__(self) -> float:
+        return boottime() + self.worked_s
+
+
+def test_work_between_two_operations_takes_no_time_from_the_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Though it asks in the turn that its answer began: its deadline and patience count anew."""
+    work = Work()
+    monkeypatch.setattr(shell, "boottime", work)
+
+    async def main() -> None:
+        cluster = Cluster()
+        async with connected(cluster, timeout_s=5.0) as client:
+            kv = AsyncKv(client)
+            for timeout_s in (None, 5.0):
+                await kv.put("a", b"1")
+                work.worked_s += 60.0
+                pending = client.begin(commands.Put(b"a", b"2"), timeout_s)
+                assert pending.cohort.deadline > work() + 4.9
+                work.worked_s += 60.0  # before the turn ends
+                monkeypatch.setattr(cluster.transports[0], "send", lambda *_: None)
+                await asyncio.sleep(0.001)
+                assert pending.call is not None
+                assert client._core._attempts.next_deadline() > work()
+                monkeypatch.undo()
+                monkeypatch.setattr(shell, "boottime", work)
+                client._core.cancel(pending)
 
     asyncio.run(main())
 

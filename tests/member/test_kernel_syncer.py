@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from raycons.errors import StoreError, StoreFull
 from raycons.member import kernel_syncer
+from raycons.member.clock import boottime
 from raycons.member.kernel_syncer import KernelSyncer, make_syncer
 from raycons.member.syncer import LoopSyncer, ThreadSyncer
 from raycons.store.contract import Batch, Space
@@ -282,6 +284,36 @@ def test_what_takes_the_kernel_no_time_is_told_of_in_the_next_turn() -> None:
         syncer.request(1)
         assert told == []
         await until(lambda: told == [1])
+        await syncer.close()
+
+    asyncio.run(run())
+
+
+def test_a_thread_that_waits_is_helped_to_the_interpreters_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A busy loop would keep it from it for seconds; the kernel needs no such help."""
+    naps: list[float] = []
+
+    async def run() -> None:
+        monkeypatch.setattr(kernel_syncer.time, "sleep", naps.append)
+        gate = threading.Event()
+        store, kernel, told = Files(None), Kernel(), list[int]()
+        store.sync = gate.wait  # type: ignore[method-assign]
+        syncer = syncer_on(store, kernel, told)
+        syncer.request(1)
+        syncer.yield_to_disk(boottime())
+        assert naps == []
+        syncer.yield_to_disk(boottime() + 0.01)
+        assert naps == [0]
+        gate.set()
+        await until(lambda: told == [1])
+        store.files = (7,)
+        syncer.request(2)
+        syncer.yield_to_disk(boottime() + 0.01)
+        assert naps == [0]
+        kernel.end()
+        await until(lambda: told == [1, 2])
         await syncer.close()
 
     asyncio.run(run())

@@ -382,6 +382,25 @@ def test_what_breaks_the_engine_ends_the_replica_once() -> None:
     asyncio.run(run())
 
 
+def test_a_replica_that_cannot_be_opened_leaves_nobody_at_its_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its store is closed next, and a sync of that would end the process."""
+    made: list[object] = []
+
+    def fail(**arguments: Any) -> None:
+        raise StoreCorrupt("records that do not fit together")
+
+    async def run() -> None:
+        monkeypatch.setattr("raycons.member.shell.Engine", fail)
+        monkeypatch.setattr("raycons.member.shell.make_syncer", lambda *_, **__: made.append(1))
+        with pytest.raises(StoreCorrupt):
+            Rig(voters=1)
+
+    asyncio.run(run())
+    assert made == []
+
+
 def test_a_retirement_by_the_group_is_passed_on() -> None:
     async def run() -> None:
         rig = Rig(voters=1)

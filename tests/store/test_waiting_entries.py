@@ -47,8 +47,9 @@ def test_small_batches_of_entries_come_to_the_tables_together(
         store.write(entry(number))
     assert groups == [rocks.MAX_WAITING] * 2
     store.write(entry(900))
-    store.write(entry(901, bytes(rocks.SMALL_VALUE_BYTES + 1)))  # memory is bounded
-    assert groups[2:] == [2]
+    store.write(entry(901, bytes(rocks.MAX_WAITING_BYTES // 2)))
+    store.write(entry(902, bytes(rocks.MAX_WAITING_BYTES // 2)))  # memory is bounded
+    assert groups[2:] == [3]
     store.close()
 
 
