@@ -31,35 +31,23 @@ from pathlib import Path
 from struct import Struct
 from weakref import WeakSet
 
-from rocksdict import (
-    BlockBasedIndexType,
-    BlockBasedOptions,
-    Cache,
-    DBCompressionType,
-    DBRecoveryMode,
-    Env,
-    Options,
-    Rdict,
-    RdictIter,
-    ReadOptions,
-    WriteBatch,
-    WriteOptions,
-)
+from rocksdict import Cache, Rdict, RdictIter, ReadOptions, WriteBatch, WriteOptions
 
 from raycons.errors import StoreCorrupt, StoreError
 from raycons.store import wal
 from raycons.store.contract import DELETE, PUT, Batch, Operation, Space
 from raycons.store.failures import store_error
+from raycons.store.tuning import (
+    BLOCK_CACHE_BYTES,
+    MIB,
+    WRITE_BUFFER_BYTES,
+    common_options,
+    family_options,
+)
 
-MIB = 1024 * 1024
-BLOCK_CACHE_BYTES = 16 * MIB  # shared by all families; holds indexes and filters too
-# Opening after a crash carries out anew what the buffers held; all are flushed when one is full.
-WRITE_BUFFER_BYTES = 16 * MIB
-WRITE_BUFFERS = 4  # with two, a slow flush would stop writers, and so the event loop
 REPLAYED_AT_ONCE = 1000  # operations
 MAX_WAITING = 64  # batches that come to the tables together, or so many bytes
 MAX_WAITING_BYTES = MIB // 4
-OPEN_FILES = 256
 
 FAMILIES = {
     Space.META: "default",
@@ -112,8 +100,8 @@ class RocksStore:
 
     def _open_tables(self, *, create: bool) -> None:
         cache = Cache(BLOCK_CACHE_BYTES)
-        options = {FAMILIES[space]: _options(space, cache, create=create) for space in Space}
-        options[POSITION_FAMILY] = _common_options(create=create)
+        options = {FAMILIES[space]: family_options(space, cache, create=create) for space in Space}
+        options[POSITION_FAMILY] = common_options(create=create)
         names = list(options)
         self._db = Rdict(
             str(self.path), options=options.pop(FAMILIES[Space.META]), column_families=options
@@ -396,63 +384,6 @@ class RocksView:
         """Let go of the files and buffers that the view holds on to."""
         self._store = None
         self._cursors.clear()
-
-
-def _options(space: Space, cache: Cache, *, create: bool) -> Options:
-    """How one family is kept; those of META, the default family, also rule the whole database."""
-    tables = BlockBasedOptions()
-    tables.set_block_cache(cache)
-    tables.set_cache_index_and_filter_blocks(True)
-    # Index and filter in pieces: the cache is divided in shards of 512 KiB, and what is larger than
-    # one is never kept. The filter of one table with half a million small records is; every look-up
-    # read it anew, a hundred times slower than from the cache.
-    tables.set_index_type(BlockBasedIndexType.two_level_index_search())
-    tables.set_partition_filters(True)
-    tables.set_pin_top_level_index_and_filter(True)
-    tables.set_pin_l0_filter_and_index_blocks_in_cache(True)
-    options = _common_options(create=create)
-    if space in (Space.CURRENT, Space.HISTORY):
-        tables.set_bloom_filter(10, False)  # most new keys are looked up before they are written
-        options.set_compression_type(DBCompressionType.lz4())
-        # Swept generations and compacted history leave tombstones: rewrite tables full of them.
-        options.add_compact_on_deletion_collector_factory(4096, 2048, 0.5)
-    else:
-        options.set_compression_type(DBCompressionType.none())
-    options.set_block_based_table_factory(tables)
-    if space is Space.META:
-        _rule_database(options)
-    return options
-
-
-def _common_options(*, create: bool) -> Options:
-    options = Options(raw_mode=True)
-    options.create_if_missing(create)
-    options.create_missing_column_families(create)
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-    options.set_max_write_buffer_number(WRITE_BUFFERS)
-    options.set_target_file_size_base(WRITE_BUFFER_BYTES)
-    # Far from the usual 20 and 36: a writer that is slowed down is the event loop.
-    options.set_level_zero_slowdown_writes_trigger(40)
-    options.set_level_zero_stop_writes_trigger(80)
-    return options
-
-
-def _rule_database(options: Options) -> None:
-    options.set_atomic_flush(True)
-    options.set_wal_recovery_mode(DBRecoveryMode.absolute_consistency())  # nothing is in it
-    options.set_paranoid_checks(True)
-    options.set_max_open_files(OPEN_FILES)
-    options.set_max_background_jobs(2)
-    options.set_bytes_per_sync(MIB // 2)  # else a table's flush makes the log's sync wait behind it
-    options.set_skip_stats_update_on_db_open(True)
-    options.set_stats_dump_period_sec(0)
-    options.set_stats_persist_period_sec(0)
-    options.set_keep_log_file_num(2)
-    options.set_max_log_file_size(MIB)
-    options.set_manifest_preallocation_size(64 * 1024)
-    environment = Env()
-    environment.lower_thread_pool_cpu_priority()  # compaction yields to the event loop
-    options.set_env(environment)
 
 
 def _space_left(path: Path) -> str:
