@@ -3,6 +3,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.raycons-installed
+# Two at a time; what may not run beside what is in tests/lanes.py.
+PYTEST := $(BIN)/pytest -n 2
 
 # The first Python on the path that is new enough; `make setup PYTHON=...` overrides.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -46,10 +48,10 @@ check: setup ## linters, types and import layers
 	$(BIN)/lint-imports
 
 test: check ## check, and the tests; under 12 minutes on two cores
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-full: check ## the long tests too; under an hour
-	$(BIN)/pytest -m 'long or not long'
+	$(PYTEST) -m 'long or not long'
 
 format: setup ## rewrite the code in the one format
 	$(BIN)/ruff format .

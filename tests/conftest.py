@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.cli.sandbox import Sandbox
+from tests.lanes import Lanes
 from tests.recording import Recordings
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Lanes:
+    """How tests are dealt out to several processes."""
+    return Lanes(config, log)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from raycons.cluster.markers import Marker, read_marker, remove_marker, write_marker
+from raycons.cluster.rays import in_worker
 from raycons.cluster.settings import ClusterSettings
 from raycons.errors import StoreError, StoreLocked
 from raycons.member.hosting import SETTINGS_FILE
@@ -156,11 +157,17 @@ async def _on_every_node(function: Callable[..., Any], arguments: Sequence[Any])
 
     nodes = [node["NodeID"] for node in await asyncio.to_thread(_nodes) if node["Alive"]]
     task = ray.remote(num_cpus=0, max_retries=0)(function)
+    # A driver may see another disk, or another RAYCONS_HOME, than the workers of its node do.
+    here = ray.get_runtime_context().get_node_id() if in_worker() else None
 
     async def run(node: str) -> Any:
-        pinned = task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
+        if node == here:  # spares a new process, which takes longer than all that it is asked for
+            answer: Any = asyncio.to_thread(function, *arguments, node)
+        else:
+            pinned = NodeAffinitySchedulingStrategy(node, soft=False)
+            answer = _answer(task.options(scheduling_strategy=pinned).remote(*arguments, node))
         try:
-            return await asyncio.wait_for(_answer(pinned.remote(*arguments, node)), TASK_S)
+            return await asyncio.wait_for(answer, TASK_S)
         except ray.exceptions.RayTaskError:
             raise  # the function's own error
         except (ray.exceptions.RayError, TimeoutError):

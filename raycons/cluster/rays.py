@@ -29,19 +29,18 @@ _TOKEN_REMEDY = (
 
 def refuse_worker(what: str) -> None:
     """Raise InsideRayWorker in a task or actor; `what` is the call that does not belong there."""
-    import ray
-
-    if ray.is_initialized() and _mode() == ray.WORKER_MODE:
+    if in_worker():
         raise InsideRayWorker(
             f"{what} belongs in a driver program: a worker can be ended at any moment, also half "
             "way; inside a task or actor use raycons.connect(name)"
         )
 
 
-def _mode() -> Any:
+def in_worker() -> bool:
+    """Whether this process runs a task or an actor."""
     import ray
 
-    return ray._private.worker.global_worker.mode
+    return bool(ray.is_initialized() and ray._private.worker.global_worker.mode == ray.WORKER_MODE)
 
 
 def join_or_start_ray() -> None:
