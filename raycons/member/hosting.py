@@ -40,6 +40,7 @@ from raycons.store import directory
 from raycons.store.ailing import AilingStore
 from raycons.store.contract import Space, Store
 from raycons.store.memory import MemoryStore
+from raycons.store.openings import Opening, opened
 from raycons.transport.contract import SPOKEN, Address, Greeting, PeerId
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class Hosting:
         self._shell: Shell | None = None
         self._wiring: Wiring | None = None
         self._nonce = 0
-        self._opening = directory.Opening(0, 0)
+        self._opening = Opening(0, 0)
         self._host = ""
         self._loop = asyncio.get_running_loop()
         self._changing = asyncio.Lock()
@@ -131,7 +132,7 @@ class Hosting:
         return self._ailing
 
     async def _enter(self, store: Store) -> None:
-        self._opening = await self._loop.run_in_executor(None, directory.opened, store)
+        self._opening = await self._loop.run_in_executor(None, opened, store)
         if _is_bootstrapped(store):
             await self._serve(store)
         else:

@@ -10,8 +10,8 @@ The record is written before any message of the peer is acted on, through the wr
 a vote or an acknowledgement goes through after it. What the peer acknowledges can count for a
 leader before anything is synced here, so whoever keeps the book has it synced at once.
 
-Known limit: a copy that is opened more often than a greeting tells of, between two meetings, is
-taken for the store.
+Known limits: a copy that is opened more often than a greeting tells of, between two meetings, is
+taken for the store; and so is any copy by whoever never met the store since it was copied.
 """
 
 from __future__ import annotations

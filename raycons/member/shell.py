@@ -21,6 +21,7 @@ from typing import Any
 
 from raycons.config import MemberSettings, RaftSettings
 from raycons.machines.contract import Machine, State
+from raycons.member.admission import refusal
 from raycons.member.clock import boottime
 from raycons.member.engine import ANSWERS, Engine
 from raycons.member.kernel_syncer import make_syncer
@@ -168,20 +169,7 @@ class Shell:
 
     def admit(self, greeting: Greeting) -> str | None:
         """None to let the peer or client in, or the reason to refuse it."""
-        if greeting.cluster != self._greeting.cluster:
-            return f"this member belongs to cluster {self._greeting.cluster}"
-        if greeting.id == 0:
-            return None
-        if greeting.id == self._greeting.id:
-            return f"this member is replica {greeting.id} itself"
-        configuration = self.engine.configuration
-        listed = configuration.peer(greeting.id)
-        if listed is not None:
-            if listed.nonce != greeting.nonce:
-                return f"replica {greeting.id} of the configuration has another store nonce"
-        elif greeting.id < configuration.next_id and greeting.id not in configuration.reserved:
-            return f"replica {greeting.id} is no longer part of the cluster"
-        return self._peers.refusal(greeting)
+        return refusal(self._greeting, self.engine.configuration, self._peers, greeting)
 
     def connected(self, peer: PeerId, greeting: Greeting) -> None:
         """A connection to `peer` is up."""

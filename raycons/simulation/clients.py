@@ -32,6 +32,7 @@ from raycons.simulation.history import History
 from raycons.simulation.network import EndpointId, Network
 from raycons.simulation.scenario import Scenario
 from raycons.simulation.world import World
+from raycons.transport.contract import Greeting
 
 LIBRARY_END = b"l"  # all keys begin with "k" or "m": a range up to here is all the k's
 
@@ -40,7 +41,7 @@ class ClientProcess:
     """A process with a client core: events in, messages out, one timer."""
 
     def __init__(self, id: EndpointId, world: World, network: Network, scenario: Scenario) -> None:
-        self.id = id
+        self.id = self.address = id
         self.incarnation = 0
         self.running = False
         self.world = world
@@ -82,7 +83,13 @@ class ClientProcess:
         self.core.received(source, message, self.now)
         self.end_turn()
 
-    def connected(self, peer: EndpointId) -> None:
+    greeting = None
+
+    def admits(self, peer: EndpointId, greeting: Greeting | None) -> bool:
+        """See Endpoint: a client is told addresses of members only."""
+        return greeting is not None and greeting.id == peer
+
+    def connected(self, peer: EndpointId, greeting: Greeting | None) -> None:
         """See Endpoint."""
         self.core.connected(peer, self.now)
         self.end_turn()

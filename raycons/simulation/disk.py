@@ -84,7 +84,7 @@ class Disk:
         self.written(batch)
 
     def sync(self) -> None:
-        """Make everything durable at once; only for what happens before the simulation runs."""
+        """Make everything durable at once; only for what happens before the process serves."""
         self._undo.clear()
         self.batches_durable = self.batches_written
 
@@ -166,6 +166,14 @@ class Disk:
     def content(self) -> Store:
         """What a reader would find if nothing had decayed."""
         return self._content
+
+    def image(self) -> Batch:
+        """All that it holds, as one batch for another disk."""
+        whole = Batch()
+        for space in Space:
+            for key, value in self._everything(space):
+                whole.put(space, key, value)
+        return whole
 
     # --- failures ---------------------------------------------------------------------------------
 

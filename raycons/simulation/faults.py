@@ -14,6 +14,7 @@ from typing import Any
 from raycons.consensus.quorum import ReplicaId
 from raycons.simulation import network as shapes
 from raycons.simulation.clients import Caller
+from raycons.simulation.impostors import Impostors
 from raycons.simulation.members import VirtualMember
 from raycons.simulation.network import Block, Link, Network
 from raycons.simulation.operator import Operator
@@ -33,6 +34,7 @@ class Nemesis:
         members: dict[int, VirtualMember],
         callers: list[Caller],
         operator: Operator,
+        impostors: Impostors,
     ) -> None:
         self._world = world
         self._random: Random = world.random("nemesis")
@@ -41,6 +43,7 @@ class Nemesis:
         self._members = members
         self._callers = callers
         self._operator = operator
+        self._impostors = impostors
         self._active = True
         self.counts: Counter[str] = Counter()
         self._kinds: dict[str, Callable[[], None]] = {
@@ -65,6 +68,7 @@ class Nemesis:
             "bit-rot": self._operator.rot_disk,
             "doze": self._doze,
             "shun": self._shun,
+            "impostor": self._impostor,
         }
 
     def begin(self) -> None:
@@ -128,6 +132,7 @@ class Nemesis:
         self._world.tell("calm")
         self._network.heal()
         self._network.weather = shapes.Weather()
+        self._impostors.end_all()
         for member in self._members.values():
             if member.disk.rotten and not member.destroyed:
                 self._operator.bury(member)  # a scrub would have found it
@@ -178,6 +183,17 @@ class Nemesis:
             for other in self._standing():
                 if other is not member:
                     self._crash_and_restart(other, self._random.uniform(0.02, 0.2))
+
+    def _impostor(self) -> None:
+        """Somebody goes by a member's id, while that one is away, perhaps."""
+        standing = self._standing()
+        member = self._random.choice(standing)
+        others = [other for other in standing if other is not member]
+        _, configuration = self._operator.latest()
+        if member.id in configuration.ids:
+            self._impostors.appear(member, others, configuration)
+        if self._random.random() < 0.6:
+            self._crash_and_restart(member, self._random.uniform(0.5, 3.0))
 
     def _leaders(self) -> list[VirtualMember]:
         return [

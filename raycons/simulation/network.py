@@ -24,9 +24,13 @@ from typing import Any, Protocol
 
 import msgspec
 
+from raycons.consensus.quorum import ReplicaId
 from raycons.simulation.world import World
+from raycons.transport.contract import Greeting
 
-EndpointId = int  # a replica's id; clients have negative ones
+EndpointId = int  # a replica's id, unless it is an impostor's; clients have negative ones
+LONGEST_PAUSE_S = 0.5  # before whoever was refused tries again
+IMPOSTORS: EndpointId = 1000  # a process under the id of another member's has this much more
 Link = tuple[EndpointId, EndpointId]  # from, to
 Pair = tuple[EndpointId, EndpointId]  # the lower id first
 
@@ -34,14 +38,21 @@ Pair = tuple[EndpointId, EndpointId]  # the lower id first
 class Endpoint(Protocol):
     """A process as the network sees it."""
 
-    id: EndpointId
+    address: EndpointId
     incarnation: int  # rises with every start of the process
     running: bool
+
+    @property
+    def greeting(self) -> Greeting | None:
+        """What a member's process says of itself when a connection begins; None: a client."""
+
+    def admits(self, peer: EndpointId, greeting: Greeting | None) -> bool:
+        """Whether it lets in whoever shows this greeting."""
 
     def arrived(self, source: EndpointId, message: Any) -> None:
         """A message was delivered."""
 
-    def connected(self, peer: EndpointId) -> None:
+    def connected(self, peer: EndpointId, greeting: Greeting | None) -> None:
         """A connection to `peer` is up, where there was none."""
 
     def disconnected(self, peer: EndpointId) -> None:
@@ -88,7 +99,12 @@ class Network:
 
     def add(self, endpoint: Endpoint) -> None:
         """Make an endpoint known; it connects once it is started."""
-        self._endpoints[endpoint.id] = endpoint
+        self._endpoints[endpoint.address] = endpoint
+
+    def remove(self, endpoint: Endpoint) -> None:
+        """Forget an endpoint whose process has ended, and will not come back."""
+        assert not endpoint.running
+        del self._endpoints[endpoint.address]
 
     def started(self, id: EndpointId) -> None:
         """The process of endpoint `id` has come up: connect it to the others."""
@@ -126,22 +142,25 @@ class Network:
 
     def _notice_death(self, argument: tuple[Link, int]) -> None:
         (dead, survivor), incarnation = argument
-        endpoint = self._endpoints[survivor]
+        endpoint = self._endpoints.get(survivor)
         self._notices[_pair(dead, survivor)] -= 1
-        if endpoint.running and endpoint.incarnation == incarnation:
+        if endpoint is not None and endpoint.running and endpoint.incarnation == incarnation:
             endpoint.disconnected(dead)
         self._attempt_later((dead, survivor))
 
-    def _attempt_later(self, link: Link) -> None:
+    def _attempt_later(self, link: Link, refused: bool = False) -> None:
         pair = _pair(*link)
         if pair[1] < 0:
             return  # two clients have nothing to say to each other
         if pair not in self._attempts and pair not in self._up:
             self._attempts.add(pair)
-            self._world.after(self._random.uniform(0.001, 0.05), self._connect, pair)
+            longest_s = LONGEST_PAUSE_S if refused else 0.05
+            self._world.after(self._random.uniform(longest_s / 50, longest_s), self._connect, pair)
 
     def _connect(self, pair: Pair) -> None:
         self._attempts.discard(pair)
+        if pair[0] not in self._endpoints or pair[1] not in self._endpoints:
+            return  # removed meanwhile
         low, high = self._endpoints[pair[0]], self._endpoints[pair[1]]
         if not (low.running and high.running) or pair in self._up:
             return  # who starts later tries again
@@ -149,9 +168,13 @@ class Network:
             return  # the old connection's end is noticed first, and tries again
         if pair in self._blocked or pair[::-1] in self._blocked:
             return  # the healing tries again
+        if not (low.admits(high.address, high.greeting) and high.admits(low.address, low.greeting)):
+            self._attempt_later(pair, refused=True)
+            return
         self._up[pair] = (low.incarnation, high.incarnation)
-        low.connected(high.id)
-        high.connected(low.id)
+        for one, other in ((low, high), (high, low)):
+            if pair in self._up:  # the first may have died of what it wrote down of the second
+                one.connected(other.address, other.greeting)
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -191,8 +214,8 @@ class Network:
 
     def _deliver(self, delivery: tuple[Link, int, Any]) -> None:
         link, incarnation, message = delivery
-        endpoint = self._endpoints[link[1]]
-        if endpoint.incarnation != incarnation or not endpoint.running:
+        endpoint = self._endpoints.get(link[1])
+        if endpoint is None or endpoint.incarnation != incarnation or not endpoint.running:
             self.dropped += 1
             return
         self.delivered += 1
@@ -234,6 +257,11 @@ class Network:
     def is_whole(self) -> bool:
         """Whether no link is blocked."""
         return not self._blocked
+
+
+def replica_at(address: EndpointId) -> ReplicaId:
+    """The id that a member's process at this address goes by."""
+    return address % IMPOSTORS
 
 
 def _pair(one: EndpointId, other: EndpointId) -> Pair:

@@ -50,7 +50,7 @@ class Operator(ClientProcess):
 
     # --- what is known ----------------------------------------------------------------------------
 
-    def _latest(self) -> tuple[Index, Configuration]:
+    def latest(self) -> tuple[Index, Configuration]:
         """The newest configuration that any running member acts on; it may not be committed."""
         found: tuple[Index, Configuration] = (-1, Configuration((), 1))
         newest = (-1, -1)
@@ -66,13 +66,13 @@ class Operator(ClientProcess):
 
     def transfer(self) -> None:
         """Hand leadership to somebody."""
-        _, configuration = self._latest()
+        _, configuration = self.latest()
         targets = [0, *sorted(configuration.voters)]
         self._order(Transfer(self.random.choice(targets)), 0, self._finished)
 
     def change(self) -> None:
         """Add or remove a member; if a voter is lost, replace it before anything else."""
-        index, configuration = self._latest()
+        index, configuration = self.latest()
         if self._busy or index < 0:
             return
         if self._lost not in configuration.voters:
@@ -115,7 +115,7 @@ class Operator(ClientProcess):
 
     def _choose_victim(self) -> bool:
         """Choose a voter whom the group can do without, if there is one."""
-        index, configuration = self._latest()
+        index, configuration = self.latest()
         voters = sorted(configuration.voters)
         settled = not configuration.joint and self._removal_based_on < index
         members = [self._members[id] for id in configuration.ids]
@@ -152,7 +152,7 @@ class Operator(ClientProcess):
             return
         member = self._build_joiner(result.value)
         member.start()
-        _, configuration = self._latest()
+        _, configuration = self.latest()
         voter = bool(self._lost) or self.random.random() < 0.8
         replaces = self._lost
         if voter and not replaces and configuration.voters and self.random.random() < 0.4:

@@ -25,6 +25,7 @@ from raycons.simulation.clients import Caller
 from raycons.simulation.core import choose_core
 from raycons.simulation.faults import Nemesis
 from raycons.simulation.history import KEY_VALUE, SESSIONS, History
+from raycons.simulation.impostors import Impostors
 from raycons.simulation.invariants import Invariants
 from raycons.simulation.members import VirtualMember
 from raycons.simulation.network import Network
@@ -79,8 +80,17 @@ class Run:
         self.operator = Operator(
             self.world, self.network, self.scenario, self.members, self._build_joiner
         )
+        self.impostors = Impostors(
+            self.world, self.network, self.scenario, self._make_unwatched_machine
+        )
         self.nemesis = Nemesis(
-            self.world, self.network, self.scenario, self.members, self.callers, self.operator
+            self.world,
+            self.network,
+            self.scenario,
+            self.members,
+            self.callers,
+            self.operator,
+            self.impostors,
         )
 
     # --- building ---------------------------------------------------------------------------------
@@ -125,6 +135,10 @@ class Run:
         )
         self.members[id] = member
         return member
+
+    def _make_unwatched_machine(self, state: State) -> Sessions:
+        settings = KeyValueSettings(keep_revisions=self.scenario.keep_revisions, sweep_records=8)
+        return Sessions(KeyValueMachine(state, settings), state)
 
     def _make_machine(self, state: State) -> Machine:
         settings = KeyValueSettings(keep_revisions=self.scenario.keep_revisions, sweep_records=8)
@@ -296,6 +310,7 @@ class Run:
         counts = Counter(self.events)
         counts.update({f"fault {kind}": count for kind, count in self.nemesis.counts.items()})
         counts.update({f"order {name}": count for name, count in self.operator.counts.items()})
+        counts.update({f"impostor {kind}": n for kind, n in self.impostors.counts.items()})
         counts.update({f"result {name}": count for name, count in self.history.outcomes.items()})
         counts.update({f"bend {point}": n for point, n in self.provocations.counts.items()})
         for member in self.members.values():

@@ -38,7 +38,10 @@ FAULTS: dict[str, float] = {
     "io-error": 0.3,
     "disk-full": 0.2,
     "bit-rot": 0.2,
+    "impostor": 0.5,
 }
+# Whoever joins never met the members that impostors copy; see `impostors`.
+JOINING = ("membership", "lost-disk", "bit-rot")
 MAX_MEMBERS = 7
 SHARE_OF_FAULTS = 0.55  # how likely a seed has a given kind at all
 # What clients do, and how often on average; a seed bends each weight by up to a factor of five.
@@ -91,6 +94,10 @@ def draw(random: Random) -> Scenario:
         for kind, highest in FAULTS.items()
         if random.random() < SHARE_OF_FAULTS
     }
+    if "impostor" in rates and random.random() < 0.5:
+        rates = {kind: rate for kind, rate in rates.items() if kind not in JOINING}
+    elif any(kind in rates for kind in JOINING):
+        rates.pop("impostor", None)
     voters = random.choice([1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7])
     scenario = Scenario(
         voters=voters,

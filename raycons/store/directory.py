@@ -19,7 +19,6 @@ import fcntl
 import os
 import secrets
 import shutil
-import struct
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +31,7 @@ from raycons.errors import (
     StoreFormatMismatch,
     StoreLocked,
 )
-from raycons.store.contract import Batch, Space, Store
+from raycons.store.contract import Batch, Space
 from raycons.store.failures import store_error
 from raycons.store.host import (
     default_root,
@@ -41,19 +40,18 @@ from raycons.store.host import (
     sync_directory,
     write_synced,
 )
+from raycons.store.openings import OWN
 from raycons.store.rocks import RocksStore, set_log_aside
 
 __all__ = [
     "Found",
     "Identity",
     "MemberDirectory",
-    "Opening",
     "create",
     "default_root",
     "find",
     "host_id",
     "open",
-    "opened",
     "read_identity",
     "refuse_network_file_system",
     "replica_path",
@@ -63,11 +61,7 @@ __all__ = [
 # `transport.contract.PROTOCOL_VERSION` rises whenever this does.
 FORMAT = 3
 IDENTITY, LOCK, DATABASE = "identity.json", "lock", "db"
-# So many openings can lie between two meetings of peers, and they still tell the store from a copy.
-REMEMBERED_OPENINGS = 64
-# Keys that a store keeps about itself begin with the number of no group.
-OWN = b"\xff\xff\xff\xff"
-NONCE_KEY, OPENING_KEY = OWN + b"nonce", OWN + b"opening"
+NONCE_KEY = OWN + b"nonce"
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -81,14 +75,6 @@ class Identity(msgspec.Struct, frozen=True):
     host: str
     storage: str
     retired: str | None = None  # why this identity must never serve again
-
-
-class Opening(NamedTuple):
-    """One opening of a store; shown to peers, it gives away a disk image from yesterday."""
-
-    incarnation: int  # how often the store was opened
-    opening: int  # 63 random bits
-    earlier: tuple[int, ...] = ()  # the `opening`s before this one, the newest first
 
 
 class Found(NamedTuple):
@@ -245,19 +231,6 @@ class MemberDirectory:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
-
-
-def opened(store: Store) -> Opening:
-    """Count this opening and mint its number, on disk before it returns."""
-    raw = store.get(Space.META, OPENING_KEY) or bytes(8)
-    count, *before = struct.unpack(f">{len(raw) // 8}Q", raw)
-    now = Opening(count + 1, secrets.randbits(63), tuple(before[:REMEMBERED_OPENINGS]))
-    record = (now.incarnation, now.opening, *now.earlier)
-    batch = Batch()
-    batch.put(Space.META, OPENING_KEY, struct.pack(f">{len(record)}Q", *record))
-    store.write(batch)
-    store.sync()
-    return now
 
 
 def find(root: Path, cluster_name: str) -> list[Found]:

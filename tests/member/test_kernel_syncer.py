@@ -301,8 +301,9 @@ def test_a_thread_that_waits_is_helped_to_the_interpreters_lock(
         store, kernel, told = Files(None), Kernel(), list[int]()
         store.sync = gate.wait  # type: ignore[method-assign]
         syncer = syncer_on(store, kernel, told)
+        before = boottime()
         syncer.request(1)
-        syncer.yield_to_disk(boottime())
+        syncer.yield_to_disk(before)
         assert naps == []
         syncer.yield_to_disk(boottime() + 0.01)
         assert naps == [0]

@@ -15,7 +15,8 @@ from raycons.errors import StoreCorrupt, StoreError
 from raycons.member.hosting import Hosting
 from raycons.member.peers import PeerBook
 from raycons.member.spec import MemberState
-from raycons.store import directory
+from raycons.simulation.mutants.patch import Patch
+from raycons.store import directory, openings
 from raycons.store.contract import Batch, OpenSync, Space
 from raycons.store.memory import MemoryStore
 from raycons.store.rocks import RocksStore
@@ -51,6 +52,40 @@ def test_a_constructor_run_again_on_a_lost_disk_makes_nothing(tmp_path: Path) ->
             assert not members.store_path(lost).exists()
             with pytest.raises(StoreError, match="vacant, not newly made"):
                 await again.begin(Configuration((), 0), {})
+
+    play(story)
+
+
+def plant_making_constructor(patch: Patch) -> None:
+    """A constructor that finds no store makes one."""
+    patch.edit(
+        Hosting._open_once,
+        'self._become(MemberState.VACANT, f"there is no store at {path}")\n        return',
+        "self._make_directory()",
+    )
+
+
+def test_a_constructor_that_makes_a_lost_store_anew_is_seen_and_let_in_by_nobody(
+    tmp_path: Path,
+) -> None:
+    """With the bug planted the test above goes red; and the second defence holds."""
+
+    async def story() -> None:
+        async with town(tmp_path) as members:
+            await founded_and_written(members)
+            leader = members.leader()
+            lost = next(id for id in members.members if id != leader)
+            await members.stop(lost)
+            shutil.rmtree(members.store_path(lost))
+            with Patch() as patch:
+                plant_making_constructor(patch)
+                again = await opened(members.open(lost))
+            assert again.state is MemberState.MADE
+            assert members.configuration is not None
+            await again.begin(members.configuration, {})
+            members.introduce_all()
+            await members.counted(leader, "rejected_admission")
+            assert members.status(lost)["connections"] == []
 
     play(story)
 
@@ -197,12 +232,12 @@ def test_a_store_is_known_by_the_openings_on_the_way() -> None:
 
 def test_the_openings_told_are_bounded() -> None:
     store = MemoryStore()
-    told = [directory.opened(store) for _ in range(directory.REMEMBERED_OPENINGS + 10)]
+    told = [openings.opened(store) for _ in range(openings.REMEMBERED_OPENINGS + 10)]
     before = tuple(each.opening for each in reversed(told[:-1]))
     assert told[-1].incarnation == len(told)
-    assert told[-1].earlier == before[: directory.REMEMBERED_OPENINGS]
+    assert told[-1].earlier == before[: openings.REMEMBERED_OPENINGS]
     whole = Greeting(SPOKEN, "c" * 36, 2, 2**63, 2**32, 2**63, ("h" * 255, 65535))
-    whole = msgspec.structs.replace(whole, earlier=(2**63,) * directory.REMEMBERED_OPENINGS)
+    whole = msgspec.structs.replace(whole, earlier=(2**63,) * openings.REMEMBERED_OPENINGS)
     assert len(encode_greeting(whole)) <= MAX_GREETING_BYTES
 
 

@@ -21,12 +21,15 @@ from raycons.simulation.world import World
 class Recorder:
     """An endpoint that writes down what it is told, and when."""
 
+    greeting = None
+
     def __init__(self, id: int, world: World, network: Network) -> None:
-        self.id = id
+        self.id = self.address = id
         self.incarnation = 0
         self.running = False
         self.heard: list[Any] = []
         self.peers: set[int] = set()
+        self.unwelcome: set[int] = set()
         self.lost: list[tuple[int, float]] = []
         self._world = world
         self._network = network
@@ -45,7 +48,10 @@ class Recorder:
     def arrived(self, source: int, message: Any) -> None:
         self.heard.append(message)
 
-    def connected(self, peer: int) -> None:
+    def admits(self, peer: int, greeting: None) -> bool:
+        return peer not in self.unwelcome
+
+    def connected(self, peer: int, greeting: None) -> None:
         assert peer not in self.peers
         self.peers.add(peer)
 
@@ -72,6 +78,28 @@ class Lab:
 @pytest.fixture
 def lab() -> Lab:
     return Lab([1, 2, 3], Weather())
+
+
+def test_who_is_not_let_in_tries_again_until_it_is(lab: Lab) -> None:
+    one, two = lab.ends[1], lab.ends[2]
+    two.unwelcome.add(1)
+    lab.network.reset(1, 2)
+    lab.pass_time(2.0)
+    assert not lab.network.is_connected(1, 2)
+    assert (one.peers, two.peers) == ({3}, {3})
+    two.unwelcome.clear()
+    lab.pass_time(1.0)
+    assert (one.peers, two.peers) == ({2, 3}, {1, 3})
+
+
+def test_a_removed_endpoint_is_forgotten(lab: Lab) -> None:
+    lab.network.send(1, 3, "late")
+    lab.ends[3].die()
+    lab.network.remove(lab.ends[3])
+    lab.pass_time(1.0)
+    assert lab.ends[3].heard == []
+    assert lab.ends[1].peers == {2}
+    assert lab.network.is_connected(1, 2)
 
 
 def test_messages_of_a_link_arrive_once_and_in_order(lab: Lab) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from raycons.member.applier import VERSION
 from raycons.member.engine import Engine
-from raycons.simulation import members
+from raycons.simulation import process
 from raycons.simulation.run import Run
 from raycons.simulation.scenario import draw
 from raycons.simulation.world import World
@@ -33,7 +33,7 @@ def test_groups_go_over_to_the_next_format_amid_faults(monkeypatch: pytest.Monke
     versions: list[int] = []
     for seed in (3, 4, 6):
         opened: list[tuple[int, int]] = []
-        monkeypatch.setattr(members, "Engine", partial(upgrading, opened, 3))
+        monkeypatch.setattr(process, "Engine", partial(upgrading, opened, 3))
         scenario = draw(World(seed).random("scenario"))
         run = Run(seed, msgspec.structs.replace(scenario, voters=3, learners=0, rates=FAULTS))
         outcome = run.execute(12.0)

@@ -23,6 +23,7 @@ from raycons.errors import (
 from raycons.store import directory
 from raycons.store.contract import Batch, Space
 from raycons.store.memory import MemoryStore
+from raycons.store.openings import opened
 
 UUID = "6b3c0c3e-0000-4000-8000-000000000000"
 
@@ -238,7 +239,7 @@ def test_each_opening_is_counted_on_disk(tmp_path: Path) -> None:
     for _ in range(3):
         held = directory.open(tmp_path, "prod", 1)
         store = held.open_store()
-        seen.append(directory.opened(store))
+        seen.append(opened(store))
         store.close()
         held.close()
     assert [opening.incarnation for opening in seen] == [1, 2, 3]
@@ -257,7 +258,7 @@ def test_an_opening_is_synced_before_it_is_told() -> None:
         def sync(self) -> None:
             calls.append("sync")
 
-    directory.opened(Watched())
+    opened(Watched())
     assert calls == ["write", "sync"]
 
 

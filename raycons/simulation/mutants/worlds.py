@@ -271,3 +271,15 @@ def crashing(drawn: Scenario) -> Scenario:
         member=replace(drawn.member, log_limit_bytes=3000),
         rates={"crash": 2.0, "crash-all": 0.3, "slow-disk": 0.5, "stalled-disk": 1.0},
     )
+
+
+def copied(drawn: Scenario) -> Scenario:
+    """Members are away now and then, and meanwhile somebody else goes by their id."""
+    return replace(
+        drawn,
+        voters=3,
+        learners=0,
+        concurrency=2,
+        think_s=0.05,
+        rates={"impostor": 1.0, "crash": 1.0, "partition": 0.2},
+    )
