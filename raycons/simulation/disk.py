@@ -5,12 +5,14 @@ of the machine leaves a prefix of the batches: at least those that a finished sy
 all. That is exactly what the store's contract promises, and nothing more.
 
 It also fails, as disks do: a write or sync ends with an I/O error (`fail_after`), there is no space
-(`full`), a record decays (`rot`). Every record has a checksum, so a decayed one is never given out:
+(`full`), a record decays (`rot`), and what a finished sync covered is not there after a crash
+(`forget`). Every record has a checksum, so a decayed one is never given out:
 reading it raises StoreCorrupt. A write that fails leaves those before it, of the same turn, behind.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from random import Random
 
@@ -18,6 +20,8 @@ from raycons.errors import StoreCorrupt, StoreError, StoreFull
 from raycons.simulation.world import World
 from raycons.store.contract import DELETE_RANGE, Batch, Space, Store, View
 from raycons.store.memory import MemoryStore
+
+FORGETTABLE = 40  # batches that a disk may lose though it reported them as durable
 
 Undo = Batch
 Pairs = Iterator[tuple[bytes, bytes]]
@@ -37,6 +41,7 @@ class Disk:
         self._sync_s = sync_s
         self._content = MemoryStore()
         self._undo: list[Undo] = []  # how to take back each batch that is not durable
+        self._reported: deque[Undo] = deque(maxlen=0)  # how to take back what is durable
         self._waiting: tuple[int, Callable[[int], None]] | None = None
         self._syncing = 0  # the running sync's number; 0: none. A crash makes older ones void
         self._syncs = 0
@@ -86,6 +91,7 @@ class Disk:
     def sync(self) -> None:
         """Make everything durable at once; only for what happens before the process serves."""
         self._undo.clear()
+        self._reported.clear()
         self.batches_durable = self.batches_written
 
     def settle(self) -> None:
@@ -136,7 +142,9 @@ class Disk:
             kind = StoreFull if self.full else StoreError
             self.failed(kind("a sync of the simulated disk failed"))
             return
-        del self._undo[: covered - self.batches_durable]
+        finished = covered - self.batches_durable
+        self._reported.extend(self._undo[:finished])
+        del self._undo[:finished]
         self.batches_durable = covered
         self._syncing = 0
         waiting, self._waiting = self._waiting, None
@@ -157,6 +165,7 @@ class Disk:
         for undo in reversed(self._undo[kept:]):
             self._content.write(undo)
         lost = unsynced - kept
+        self._reported.extend(self._undo[:kept])
         self._undo.clear()
         self.batches_written -= lost
         self.batches_durable = self.batches_written
@@ -184,6 +193,27 @@ class Disk:
     def fail_sync(self) -> None:
         """The sync that ends next fails: what it covered may be on the disk, or not."""
         self._sync_fails = True
+
+    def lie(self) -> None:
+        """From now on some of what is reported as durable can be forgotten."""
+        self._reported = deque(maxlen=FORGETTABLE)
+
+    def forget(self, batches: int, but: bytes) -> int:
+        """Lose so many of the newest batches that were reported as durable, after a crash.
+
+        At most back to the last opening of the store, or to a batch that wrote the key `but` of
+        META; gives how many they were.
+        """
+        forgotten = 0
+        while self._reported and forgotten < batches:
+            undo = self._reported[-1]
+            if any(space is Space.META and key == but for _, space, key, _ in undo.operations):
+                break
+            self._content.write(self._reported.pop())
+            forgotten += 1
+        self.batches_written -= forgotten
+        self.batches_durable = self.batches_written
+        return forgotten
 
     @property
     def rotten(self) -> bool:

@@ -66,6 +66,7 @@ class Nemesis:
             "io-error": self._io_error,
             "disk-full": self._disk_full,
             "bit-rot": self._operator.rot_disk,
+            "lost-fsync": self._operator.lie_about_disk,
             "doze": self._doze,
             "shun": self._shun,
             "impostor": self._impostor,
@@ -134,7 +135,7 @@ class Nemesis:
         self._network.weather = shapes.Weather()
         self._impostors.end_all()
         for member in self._members.values():
-            if member.disk.rotten and not member.destroyed:
+            if not member.sound and not member.destroyed:
                 self._operator.bury(member)  # a scrub would have found it
             self._heal(member)
         for caller in self._callers:

@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any
 
 from raycons.consensus.configuration import Configuration
-from raycons.consensus.contract import Apply, Effect, Persist, ReadContext, Send
+from raycons.consensus.contract import Apply, Effect, EntryId, Persist, ReadContext, Send
 from raycons.consensus.quorum import Index, ReplicaId
 from raycons.consensus.raft.messages import Appended, Heartbeat, SnapshotChunk
+from raycons.member.layout import Keys
 from raycons.member.protocol import Manage
 from raycons.simulation.beliefs import CHECKED
 from raycons.simulation.images import Image
@@ -44,6 +45,9 @@ class VirtualMember(Process):
         self._beliefs = invariants.beliefs
         self._provocations = provocations
         self.disk.lateness_s = provocations.sync_lateness_s
+        if "lost-fsync" in scenario.rates:
+            self.disk.lie()
+        self.doubtful = False  # its disk lied, and its leader has not found out yet
         self.slow_heartbeats = 0  # of those sent
         self.earlier: tuple[int, Batch] | None = None  # the disk after that incarnation's crash
 
@@ -78,6 +82,30 @@ class VirtualMember(Process):
         super().crash()
         if "impostor" in self._scenario.rates:
             self.earlier = self.incarnation, self.disk.image()
+
+    def forget(self, batches: int) -> int:
+        """The process dies, and its disk loses batches that it had reported as durable."""
+        self.crash()
+        forgotten = self.disk.forget(batches, but=Keys(GROUP).hard_state)
+        if forgotten:
+            self.doubtful = True
+            self._mirror.forgotten()
+        return forgotten
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing has befallen its disk that may end it yet, or did."""
+        return not (self.destroyed or self.disk.rotten or self.doubtful)
+
+    @property
+    def vouches_for(self) -> EntryId:
+        """The last entry that its disk has reported as durable."""
+        last = self._mirror.durable_last
+        return EntryId(last, self._mirror.term(last) or 0)
+
+    def holds_durably(self, entry: EntryId) -> bool:
+        """Whether the entry, and so all before it, survives a crash here."""
+        return self._mirror.holds_durably(entry.index, entry.term)
 
     @property
     def logged_configurations(self) -> list[tuple[Index, Configuration]]:
@@ -165,3 +193,10 @@ class VirtualMember(Process):
         if name == "snapshot-installed":
             self._image.installed()
         super().event(name, fields)
+        if name == "retired":
+            self._world.after(0.0, self._retire)
+
+    def _retire(self, _: Any) -> None:
+        """As in production: an identity that its leader retired never serves again."""
+        self.crash()
+        self.destroyed = True

@@ -171,6 +171,14 @@ class Mirror:
             if write.hard_state is not None:
                 self.durable_hard_state = write.hard_state
 
+    def forgotten(self) -> None:
+        """The disk lost some of what it reported as durable: the next recovery tells what is left.
+
+        Its vote and term are not among that.
+        """
+        self.durable_last = 0
+        self._writes.clear()
+
     # --- crashes ----------------------------------------------------------------------------------
 
     def recovered(

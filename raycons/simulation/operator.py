@@ -15,6 +15,7 @@ from raycons.consensus.configuration import Configuration
 from raycons.consensus.quorum import Index, ReplicaId
 from raycons.member.protocol import Action, Add, Managed, Remove, Reserve, Transfer
 from raycons.simulation.clients import ClientProcess
+from raycons.simulation.disk import FORGETTABLE
 from raycons.simulation.members import VirtualMember
 from raycons.simulation.network import EndpointId, Network
 from raycons.simulation.scenario import MAX_MEMBERS, Scenario
@@ -113,13 +114,39 @@ class Operator(ClientProcess):
             if self.random.random() < 0.5:
                 self.change()
 
+    def lie_about_disk(self) -> None:
+        """A voter crashes, and its disk has lost what it reported as durable: a sync did nothing.
+
+        Only where all other voters hold what is lost, and the voter's term and vote are not among
+        it: then no quorum rests on it. Its leader, which knows what the voter had acknowledged,
+        retires it; if another leads by then, the voter catches up as if it had been slow.
+        """
+        if not self._choose_victim():
+            return
+        member = self._members[self._lost]
+        _, configuration = self.latest()
+        others = [self._members[id] for id in configuration.electors if id != member.id]
+        if all(other.holds_durably(member.vouches_for) for other in others):
+            forgotten = member.forget(self.random.randint(1, FORGETTABLE))
+            if forgotten:
+                self.counts["batches forgotten"] += forgotten
+                self.world.tell("forgotten", f"{member}", f"{forgotten} durable batches")
+                self.world.after(self.random.uniform(0.02, 0.5), member.restart)
+                self.world.after(self.random.uniform(0.5, 2.0), self._replace_lost)
+                return
+            member.restart()
+        self._lost = 0
+
+    def _replace_lost(self, _: Any) -> None:
+        self.change()
+
     def _choose_victim(self) -> bool:
         """Choose a voter whom the group can do without, if there is one."""
         index, configuration = self.latest()
         voters = sorted(configuration.voters)
         settled = not configuration.joint and self._removal_based_on < index
         members = [self._members[id] for id in configuration.ids]
-        sound = all(not (member.destroyed or member.disk.rotten) for member in members)
+        sound = all(member.sound for member in members)
         if self._busy or self._lost or len(voters) < 3 or not (settled and sound):
             return False
         self._lost = self.random.choice(voters)

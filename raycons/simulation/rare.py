@@ -42,6 +42,8 @@ LISTED: tuple[str, ...] = (
     "order Remove done",
     "order Transfer done",
     "order records rotten",
+    "order batches forgotten",
+    "retired",
     "impostor copy",
     "impostor stranger",
     "peer-refused",

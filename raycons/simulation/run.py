@@ -186,11 +186,7 @@ class Run:
     def _recover_core(self) -> None:
         """A quorum is healed, the others stay as they are: progress comes back."""
         self.provocations.active = False
-        sound = [
-            id
-            for id, member in self.members.items()
-            if not (member.destroyed or member.disk.rotten)
-        ]
+        sound = [id for id, member in self.members.items() if member.sound]
         core = choose_core(self.world.random("core"), self._configurations(), sound)
         if core is None or self.operator.busy:
             self.events["core skipped"] += 1

@@ -38,10 +38,11 @@ FAULTS: dict[str, float] = {
     "io-error": 0.3,
     "disk-full": 0.2,
     "bit-rot": 0.2,
+    "lost-fsync": 0.2,
     "impostor": 0.5,
 }
-# Whoever joins never met the members that impostors copy; see `impostors`.
-JOINING = ("membership", "lost-disk", "bit-rot")
+# Not beside impostors: whoever joins never met the members that they copy, see `impostors`.
+JOINING = ("membership", "lost-disk", "bit-rot", "lost-fsync")
 MAX_MEMBERS = 7
 SHARE_OF_FAULTS = 0.55  # how likely a seed has a given kind at all
 # What clients do, and how often on average; a seed bends each weight by up to a factor of five.

@@ -186,3 +186,36 @@ def test_a_full_disk_takes_no_write_and_no_sync() -> None:
         put(disk, b"b", b"1")
     world.run(1.0)
     assert [type(error) for error in errors] == [StoreFull]
+
+
+def test_a_disk_that_lied_forgets_the_newest_of_what_it_reported() -> None:
+    world, disk = disk_of(1)
+    disk.lie()
+    put(disk, b"before", b"0")
+    disk.sync()  # an opening of the store: nothing before it is ever forgotten
+    for key in (b"a", b"b", b"c"):
+        put(disk, key, b"1")
+    batch = Batch()
+    batch.put(Space.META, b"vote", b"2")
+    disk.write(batch)
+    for key in (b"d", b"e"):
+        put(disk, key, b"1")
+    disk.request_sync(1, lambda _: None)
+    world.run(1.0)
+    disk.crash()
+    assert disk.forget(1, but=b"vote") == 1
+    assert content(disk).keys() == {b"before", b"a", b"b", b"c", b"d"}
+    assert disk.forget(9, but=b"vote") == 1
+    assert disk.batches_durable == disk.batches_written == 5
+    assert disk.forget(9, but=b"") == 4
+    assert content(disk).keys() == {b"before"}
+
+
+def test_a_disk_forgets_nothing_unless_it_lies() -> None:
+    world, disk = disk_of(1)
+    put(disk, b"a", b"1")
+    disk.request_sync(1, lambda _: None)
+    world.run(1.0)
+    disk.crash()
+    assert disk.forget(9, but=b"") == 0
+    assert content(disk) == {b"a": b"1"}
