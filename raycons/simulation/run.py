@@ -6,6 +6,7 @@ a new write; then all is healed, and all members reach the same state; each in b
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -36,6 +37,7 @@ from raycons.simulation.scenario import Scenario, draw
 from raycons.simulation.watch import watch
 from raycons.simulation.world import Violation, World
 
+SELDOM = (50_000, 20, 50)  # the collector finds next to nothing, and takes a fifth of the time
 RECOVERY_S = 10.0  # within which progress must be back, and again all members be equal
 
 
@@ -161,6 +163,8 @@ class Run:
     def execute(self, seconds: float) -> Outcome:
         """Live through `seconds` with faults, then through the recovery."""
         violation: Broken | None = None
+        before = gc.get_threshold()
+        gc.set_threshold(*SELDOM)
         try:
             for member in self.members.values():
                 member.start()
@@ -173,6 +177,8 @@ class Run:
             self._recover()
         except Violation as broken:
             violation = Broken(broken.step, round(broken.time, 6), broken.invariant, broken.message)
+        finally:
+            gc.set_threshold(*before)
         return Outcome(
             seed=self.world.seed,
             events=self.world.step,
