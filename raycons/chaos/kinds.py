@@ -19,6 +19,7 @@ from raycons.chaos.schedule import Planned
 from raycons.chaos.target import Target, voters
 from raycons.cluster.settings import ClusterSettings
 from raycons.cluster.status import ClusterStatus, ReplicaStatus
+from raycons.consensus.quorum import majority
 from raycons.errors import BadArgument, ClusterError, Unavailable
 
 LOSS = (0.02, 0.3)  # of the frames, each way; from, to
@@ -94,6 +95,15 @@ def _slow_disk(aim: Aim) -> Fault:
     return SlowDisk(aim.target, aim.victim.id, delay_s)
 
 
+def _lost_node(aim: Aim) -> Fault:
+    beside = [one for one in aim.status.replicas if one.node == aim.victim.node]
+    left = len(set(aim.status.voters) - {one.id for one in beside})
+    if left < majority(len(aim.status.voters)):
+        held = ", ".join(str(one.id) for one in beside)
+        raise Unavailable(f"the node holds replicas {held}: without their disks nothing is left")
+    return Replacement(_nodes(aim.target), aim.victim.node)
+
+
 def _transfer(aim: Aim) -> Fault:
     others = [one.id for one in voters(aim.status) if one.id != aim.status.leader]
     if not others:
@@ -155,7 +165,7 @@ KINDS: Mapping[str, Kind] = {
         alone=True,
     ),
     "lost-node": Kind(
-        lambda aim: Replacement(_nodes(aim.target), aim.victim.node),
+        _lost_node,
         "kill -9 of a Ray node and all on it; another one comes, with an empty disk",
         needs_disk=True,
         needs_peers=True,

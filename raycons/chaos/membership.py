@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 
 from raycons.chaos.target import Target
+from raycons.cluster.status import ClusterStatus
 from raycons.errors import NoSuchMember, OutcomeUnknown, RayconsError
 
 TRANSFER_S = 10.0
@@ -30,7 +32,10 @@ class Transfer:
 
 
 class Churn:
-    """A new member joins, and then one that was there is removed, the leader perhaps."""
+    """A new member joins, and then one that was there is removed, the leader perhaps.
+
+    `leaving` is the one, unless the new one was put beside another.
+    """
 
     def __init__(self, target: Target, leaving: int) -> None:
         self._target = target
@@ -73,5 +78,18 @@ class Churn:
     async def _remove(self) -> None:
         cluster = self._target.cluster
         if len(await cluster.members()) > self._target.charter.settings.replicas:
+            leaving = departing(await self._target.status(), self._leaving)
             with contextlib.suppress(NoSuchMember):
-                await cluster.remove_member(self._leaving, timeout=CHANGE_S)
+                await cluster.remove_member(leaving, timeout=CHANGE_S)
+
+
+def departing(status: ClusterStatus, planned: int) -> int:
+    """Who is to be removed: `planned`, unless others are closer together on one host.
+
+    An operator who moves a member makes room where the new one was put: else two would be left
+    beside each other, and one host could take both.
+    """
+    voters = [one for one in status.replicas if one.id in status.voters]
+    load = Counter(one.host for one in voters)
+    crowded = [one.id for one in voters if load[one.host] == max(load.values())]
+    return planned if planned in crowded else min(crowded, default=planned)

@@ -25,6 +25,7 @@ from raycons.chaos.schedule import rounds
 from raycons.chaos.target import Target
 from raycons.chaos.witnesses import Evidence, Witnesses
 from raycons.cluster.status import ClusterStatus
+from raycons.errors import RayconsError
 
 WITNESS_PACE_S = 0.02
 CHECK_S = 120.0  # at most, for the search through the history
@@ -88,8 +89,11 @@ async def unleash(
             load = Load(target, ledger, witnesses)
             course = await _under_load(target, load, plan, kinds, progress)
             proofs = [recovered(course.incidents)]
-            proofs += await _proofs(target, ledger, plan, progress)
-            await witnesses.look(target.kv())
+            try:
+                proofs += await _proofs(target, ledger, plan, progress)
+                await witnesses.look(target.kv())
+            except RayconsError as error:
+                proofs.append(Proof("what the cluster holds can be read", False, str(error)))
             progress(plan.seconds, "checking the history of the recorded clients")
             evidence = await witnesses.testify(CHECK_S)
         report = _report(plan, before, ledger, [*proofs, evidence.proof], evidence, load, course)

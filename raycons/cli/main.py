@@ -62,10 +62,13 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    code = run(arguments)
     try:
-        code = run(arguments)
-    finally:
         leave_ray()
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as error:  # noqa: BLE001  what was done stands
+        click.echo(f"raycons: Ray did not let go: {explain(error)}", err=True)
     sys.exit(code)
 
 

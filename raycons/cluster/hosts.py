@@ -13,6 +13,8 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from raycons.store import directory
 log = logging.getLogger(__name__)
 
 TASK_S = 30.0  # a node that has not run a short task by then is left out
+_HERE = ThreadPoolExecutor(1, "look-here")  # a disk that hangs takes this one thread, and no other
 UNLOCK_S = 5.0  # how long a store may still be held by a process that is ending
 
 
@@ -162,15 +165,21 @@ async def _on_every_node(function: Callable[..., Any], arguments: Sequence[Any])
 
     async def run(node: str) -> Any:
         if node == here:  # spares a new process, which takes longer than all that it is asked for
-            answer: Any = asyncio.to_thread(function, *arguments, node)
+            call = partial(function, *arguments, node)
+            answer = asyncio.get_running_loop().run_in_executor(_HERE, call)
         else:
             pinned = NodeAffinitySchedulingStrategy(node, soft=False)
-            answer = _answer(task.options(scheduling_strategy=pinned).remote(*arguments, node))
+            asked = task.options(scheduling_strategy=pinned).remote(*arguments, node)
+            answer = asyncio.ensure_future(_answer(asked))
+        await asyncio.wait((answer,), timeout=TASK_S)
+        if not answer.done():
+            answer.cancel()
+            return None
         try:
-            return await asyncio.wait_for(answer, TASK_S)
+            return answer.result()
         except ray.exceptions.RayTaskError:
             raise  # the function's own error
-        except (ray.exceptions.RayError, TimeoutError):
+        except ray.exceptions.RayError:
             return None  # the node went away meanwhile, or is about to
 
     return dict(zip(nodes, await asyncio.gather(*(run(node) for node in nodes)), strict=True))

@@ -198,16 +198,16 @@ class Disk:
         """From now on some of what is reported as durable can be forgotten."""
         self._reported = deque(maxlen=FORGETTABLE)
 
-    def forget(self, batches: int, but: bytes) -> int:
+    def forget(self, batches: int, stands: Callable[[Space, bytes], bool]) -> int:
         """Lose so many of the newest batches that were reported as durable, after a crash.
 
-        At most back to the last opening of the store, or to a batch that wrote the key `but` of
-        META; gives how many they were.
+        At most back to the last opening of the store, or to a batch that wrote a record that
+        `stands`; gives how many they were.
         """
         forgotten = 0
         while self._reported and forgotten < batches:
             undo = self._reported[-1]
-            if any(space is Space.META and key == but for _, space, key, _ in undo.operations):
+            if any(stands(space, key) for _, space, key, _ in undo.operations):
                 break
             self._content.write(self._reported.pop())
             forgotten += 1

@@ -66,7 +66,7 @@ class Nemesis:
             "io-error": self._io_error,
             "disk-full": self._disk_full,
             "bit-rot": self._operator.rot_disk,
-            "lost-fsync": self._operator.lie_about_disk,
+            "lost-fsync": self._lost_fsync,
             "doze": self._doze,
             "shun": self._shun,
             "impostor": self._impostor,
@@ -333,6 +333,17 @@ class Nemesis:
             disk.fail_sync()
         else:
             disk.fail_after(self._random.randint(0, 4))
+
+    def _lost_fsync(self) -> None:
+        """A voter's disk lied; the voter is back soon, and later replaced."""
+        member = self._operator.lie_about_disk()
+        if member is not None:
+            self._world.after(self._random.uniform(0.02, 0.5), self._restart, member)
+            self._world.after(self._random.uniform(0.5, 2.0), self._look_after_members)
+
+    def _look_after_members(self, _: Any) -> None:
+        if self._active:
+            self._operator.change()
 
     def _disk_full(self) -> None:
         member = self._random.choice(self._standing())

@@ -1,6 +1,7 @@
 """Processes that go by the id of a member, with another disk than its own.
 
-    a copy       the disk as the member left it in an earlier incarnation: an image from yesterday
+    a copy       the disk as the member left it in an earlier incarnation: an image from yesterday,
+                 opened once or more often
     a stranger   an empty store that was made anew under the member's id
 
 Whoever met the member since must not let the copy in, and nobody the stranger: they would vote
@@ -37,19 +38,21 @@ class Impostors:
         self._scenario = scenario
         self._make_machine = make_machine
         self._random: Random = world.random("impostors")
-        self._living: dict[int, Process] = {}  # by the member's id
+        self._living: Process | None = None
         self.counts: Counter[str] = Counter()
 
     def appear(
         self, member: VirtualMember, others: Iterable[VirtualMember], configuration: Configuration
     ) -> None:
-        """Let an impostor of `member` come for a while, if there is none and it may have one."""
-        if member.id in self._living or len(configuration.voters) < 2:
-            return  # alone, it would be a group of its own
-        earlier = member.earlier
-        copied = earlier is not None and all(
-            other.remembers(member.id, earlier[0] + 1) for other in others
-        )
+        """Let an impostor of `member` come for a while, unless there is one."""
+        if self._living is not None or len(configuration.voters) < 2:
+            return  # two of one day, or one of a lone voter, would be a group of their own
+        others = list(others)
+        images = [
+            image
+            for incarnation, image in member.earlier
+            if all(other.remembers(member.id, incarnation + 1) for other in others)
+        ]
         impostor = Process(
             member.id,
             self._world,
@@ -57,31 +60,39 @@ class Impostors:
             self._scenario,
             self._make_machine,
             _uncounted,
-            IMPOSTORS + member.id,
+            IMPOSTORS * (1 + self.counts.total()) + member.id,
         )
-        if copied and earlier is not None and self._random.random() < 0.7:
+        if images and self._random.random() < 0.7:
             kind = "copy"
             impostor.nonce = member.nonce
-            impostor.disk.write(earlier[1])
+            impostor.disk.write(self._random.choice(images))
             impostor.disk.sync()
         else:
             kind = "stranger"
             impostor.bootstrap(configuration)
         self.counts[kind] += 1
         self._world.tell("impostor", kind, f"of {member}")
-        self._living[member.id] = impostor
+        self._living = impostor
         self._network.add(impostor)
         impostor.start()
+        for _ in range(self._random.choice([0, 0, 1, 4])):
+            self._world.after(self._random.uniform(0.0, 0.5), self._open_again, impostor)
         self._world.after(self._random.uniform(0.5, 3.0), self._end, impostor)
 
     def end_all(self) -> None:
         """Let none be left."""
-        for impostor in list(self._living.values()):
-            self._end(impostor)
+        if self._living is not None:
+            self._end(self._living)
+
+    def _open_again(self, impostor: Process) -> None:
+        """Opening an old store again and again makes it no younger."""
+        if self._living is impostor:
+            impostor.crash()
+            impostor.restart()
 
     def _end(self, impostor: Process) -> None:
-        if self._living.get(impostor.id) is impostor:
-            del self._living[impostor.id]
+        if self._living is impostor:
+            self._living = None
             impostor.destroyed = True
             impostor.crash()
             self._network.remove(impostor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from raycons.simulation.process import GROUP, Counted, MakeMachine, Process
 from raycons.simulation.provocation import Provocations
 from raycons.simulation.scenario import Scenario
 from raycons.simulation.world import World
-from raycons.store.contract import Batch
+from raycons.store.contract import Batch, Space
 from raycons.transport.contract import ClientId
 
 FREQUENT = frozenset((Apply, Persist, Send))  # effects that only `Invariants` looks at
@@ -47,9 +48,10 @@ class VirtualMember(Process):
         self.disk.lateness_s = provocations.sync_lateness_s
         if "lost-fsync" in scenario.rates:
             self.disk.lie()
-        self.doubtful = False  # its disk lied, and its leader has not found out yet
+        self.doubtful = False  # its disk has lied: nobody may count on it any more
         self.slow_heartbeats = 0  # of those sent
-        self.earlier: tuple[int, Batch] | None = None  # the disk after that incarnation's crash
+        # The store as some of its incarnations left it, the newest last.
+        self.earlier: deque[tuple[int, Batch]] = deque(maxlen=3)
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -81,16 +83,33 @@ class VirtualMember(Process):
         self._beliefs.stopped(self.id)
         super().crash()
         if "impostor" in self._scenario.rates:
-            self.earlier = self.incarnation, self.disk.image()
+            self.earlier.append((self.greeting.incarnation, self.disk.image()))
 
     def forget(self, batches: int) -> int:
-        """The process dies, and its disk loses batches that it had reported as durable."""
+        """The process dies, and its disk loses batches that it had reported as durable.
+
+        What stands is the vote with its term, and the configuration that the replica acts on; so
+        the log as far as that, and with it whatever was cut from the log or took its place.
+        """
         self.crash()
-        forgotten = self.disk.forget(batches, but=Keys(GROUP).hard_state)
+        keys = Keys(GROUP)
+        last_of_configuration = keys.entry(self._mirror.configurations[-1][0])
+
+        def stands(space: Space, key: bytes) -> bool:
+            if space is Space.META:
+                return key == keys.hard_state
+            return space is Space.LOG and key <= last_of_configuration
+
+        forgotten = self.disk.forget(batches, stands)
         if forgotten:
             self.doubtful = True
             self._mirror.forgotten()
         return forgotten
+
+    @property
+    def configuration(self) -> Configuration:
+        """The one that it acts on, or will when it is back."""
+        return self._mirror.configuration
 
     @property
     def sound(self) -> bool:

@@ -40,7 +40,6 @@ class Operator(ClientProcess):
         self._members = members
         self._build_joiner = build
         self._busy = False
-        self._lost: ReplicaId = 0  # a voter whose disk is gone, and who is to be replaced
         self._removal_based_on: Index = -1  # of the last removal that was ordered
         self.counts: Counter[str] = Counter()
 
@@ -63,6 +62,11 @@ class Operator(ClientProcess):
                     found = (replica.configuration_index, replica.configuration)
         return found
 
+    def _lost(self, configuration: Configuration) -> ReplicaId:
+        """A voter that is to be replaced before anything else; 0: none."""
+        unsound = (id for id in sorted(configuration.voters) if not self._members[id].sound)
+        return next(unsound, 0)
+
     # --- orders -----------------------------------------------------------------------------------
 
     def transfer(self) -> None:
@@ -76,11 +80,9 @@ class Operator(ClientProcess):
         index, configuration = self.latest()
         if self._busy or index < 0:
             return
-        if self._lost not in configuration.voters:
-            self._lost = 0
         present = sorted(configuration.ids)
         grows = len(present) < 3 or (len(present) < MAX_MEMBERS and self.random.random() < 0.5)
-        if self._lost or grows:
+        if self._lost(configuration) or grows:
             self._order(Reserve(), index, self._reserved)
             return
         lone = len(configuration.voters) == 1
@@ -96,8 +98,9 @@ class Operator(ClientProcess):
         Only where the group stands it: three voters or more, no change under way, and no removal
         that may yet be carried out.
         """
-        if self._choose_victim():
-            self.bury(self._members[self._lost])
+        member = self._choose_victim()
+        if member is not None:
+            self.bury(member)
             self.change()
 
     def rot_disk(self) -> None:
@@ -106,51 +109,45 @@ class Operator(ClientProcess):
         The voter goes on until then, while its operator, who scrubs disks, replaces it. Only where
         the group could lose the disk as a whole: what decays is never the last good copy.
         """
-        if self._choose_victim():
-            member = self._members[self._lost]
+        member = self._choose_victim()
+        if member is not None:
             record = member.disk.rot(self.random)
             self.counts["records rotten"] += 1
             self.world.tell("bit-rot", f"member {member.id}", record)
             if self.random.random() < 0.5:
                 self.change()
 
-    def lie_about_disk(self) -> None:
+    def lie_about_disk(self) -> VirtualMember | None:
         """A voter crashes, and its disk has lost what it reported as durable: a sync did nothing.
 
-        Only where all other voters hold what is lost, and the voter's term and vote are not among
-        it: then no quorum rests on it. Its leader, which knows what the voter had acknowledged,
-        retires it; if another leads by then, the voter catches up as if it had been slow.
+        Only where all others that vote, in the newest configuration or in that of the voter, hold
+        what is lost, and neither its vote nor a configuration is among it: then no quorum rests on
+        it. Its leader, which knows what the voter had acknowledged, retires it; if another leads by
+        then, the voter catches up as if it had been slow.
         """
-        if not self._choose_victim():
-            return
-        member = self._members[self._lost]
+        member = self._choose_victim()
+        if member is None:
+            return None
         _, configuration = self.latest()
-        others = [self._members[id] for id in configuration.electors if id != member.id]
-        if all(other.holds_durably(member.vouches_for) for other in others):
-            forgotten = member.forget(self.random.randint(1, FORGETTABLE))
-            if forgotten:
-                self.counts["batches forgotten"] += forgotten
-                self.world.tell("forgotten", f"{member}", f"{forgotten} durable batches")
-                self.world.after(self.random.uniform(0.02, 0.5), member.restart)
-                self.world.after(self.random.uniform(0.5, 2.0), self._replace_lost)
-                return
-            member.restart()
-        self._lost = 0
+        voting = configuration.electors | member.configuration.electors
+        others = [self._members[id] for id in sorted(voting - {member.id})]
+        if not all(other.holds_durably(member.vouches_for) for other in others):
+            return None
+        forgotten = member.forget(self.random.randint(1, FORGETTABLE))
+        self.counts["batches forgotten"] += forgotten
+        self.world.tell("forgotten", f"{member}", f"{forgotten} durable batches")
+        return member
 
-    def _replace_lost(self, _: Any) -> None:
-        self.change()
-
-    def _choose_victim(self) -> bool:
-        """Choose a voter whom the group can do without, if there is one."""
+    def _choose_victim(self) -> VirtualMember | None:
+        """A voter whom the group can do without, if there is one."""
         index, configuration = self.latest()
         voters = sorted(configuration.voters)
         settled = not configuration.joint and self._removal_based_on < index
         members = [self._members[id] for id in configuration.ids]
         sound = all(member.sound for member in members)
-        if self._busy or self._lost or len(voters) < 3 or not (settled and sound):
-            return False
-        self._lost = self.random.choice(voters)
-        return True
+        if self._busy or len(voters) < 3 or not (settled and sound):
+            return None
+        return self._members[self.random.choice(voters)]
 
     def _order(self, action: Action, based_on: Index, then: Callable[[Any], None]) -> None:
         if self._busy or not self.running:
@@ -180,8 +177,8 @@ class Operator(ClientProcess):
         member = self._build_joiner(result.value)
         member.start()
         _, configuration = self.latest()
-        voter = bool(self._lost) or self.random.random() < 0.8
-        replaces = self._lost
+        replaces = self._lost(configuration)
+        voter = bool(replaces) or self.random.random() < 0.8
         if voter and not replaces and configuration.voters and self.random.random() < 0.4:
             replaces = self.random.choice(sorted(configuration.voters))
         add = Add(member.id, member.nonce, f"host-{member.id}", voter, replaces)

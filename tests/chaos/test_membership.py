@@ -22,6 +22,7 @@ class FakeCluster:
         self, *, adding_fails: bool = False, removals_fail: int = 0, is_lost: bool | None = None
     ) -> None:
         self.ids = [1, 2, 3]
+        self.hosts = dict.fromkeys((1, 2, 3, 4), "one")
         self._is_lost = is_lost  # the answer to adding, or the question; None: neither
         self._adding_fails = adding_fails
         self._removals_fail = removals_fail
@@ -40,7 +41,8 @@ class FakeCluster:
             raise OutcomeUnknown
 
     async def status(self) -> Any:
-        return SimpleNamespace(voters=tuple(self.ids))
+        replicas = [SimpleNamespace(id=id, host=self.hosts[id]) for id in self.ids]
+        return SimpleNamespace(voters=tuple(self.ids), replicas=replicas)
 
     async def remove_member(self, id: int, *, timeout: float) -> None:  # noqa: ASYNC109
         self._removals_fail -= 1
@@ -75,3 +77,19 @@ def test_nobody_goes_where_nobody_came(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_that_came_unnoticed_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert churned(FakeCluster(is_lost=True), monkeypatch) == [2, 3, 4]
     assert churned(FakeCluster(is_lost=False), monkeypatch) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("beside", "left"),
+    [
+        ("a", [2, 3, 4]),  # the new one is on the host of the planned one
+        ("b", [1, 3, 4]),  # beside another: room is made there
+        ("d", [2, 3, 4]),  # on a host of its own
+    ],
+)
+def test_no_two_are_left_on_a_host(
+    monkeypatch: pytest.MonkeyPatch, beside: str, left: list[int]
+) -> None:
+    cluster = FakeCluster()
+    cluster.hosts = {1: "a", 2: "b", 3: "c", 4: beside}
+    assert churned(cluster, monkeypatch) == left

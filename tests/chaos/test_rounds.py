@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from raycons.chaos import kinds, rounds
 from raycons.chaos.kinds import chosen
+from raycons.chaos.nodes import Replacement
 from raycons.chaos.report import Incident
 from raycons.chaos.rounds import Rounds
 from raycons.chaos.schedule import Planned, Round
@@ -152,3 +155,20 @@ def test_what_a_cluster_cannot_have_is_refused_by_name_and_left_out_otherwise() 
         chosen(("flood",), plain)
     assert chosen(("deaf", "kill"), ClusterSettings(fault_injection=True)) == ("deaf", "kill")
     assert "kill" not in chosen((), ClusterSettings(storage="memory"))
+
+
+def test_a_node_is_not_lost_for_good_where_a_majority_lies_on_it() -> None:
+    def aim(*nodes: str) -> kinds.Aim:
+        seen = status(1, 2, 3)
+        replicas = tuple(
+            msgspec.structs.replace(one, node=node)
+            for one, node in zip(seen.replicas, nodes, strict=True)
+        )
+        spread = msgspec.structs.replace(seen, replicas=replicas)
+        target: Any = SimpleNamespace(name="fake", nodes=object())
+        return kinds.Aim(target, spread, replicas[0], 0.0)
+
+    make = kinds.KINDS["lost-node"].make
+    assert isinstance(make(aim("x", "y", "z")), Replacement)
+    with pytest.raises(Unavailable, match="replicas 1, 3"):
+        make(aim("x", "y", "x"))

@@ -16,6 +16,7 @@ from raycons.chaos.proofs import Proof
 from raycons.chaos.report import ChaosReport
 from raycons.chaos.run import Plan, unleash
 from raycons.chaos.target import Target
+from raycons.errors import Unavailable
 from raycons.verify import read_history
 from raycons.verify.history import KEY_VALUE_OPERATIONS
 from tests.cluster.yard import Yard
@@ -83,3 +84,17 @@ def test_each_proof_fails_where_its_claim_is_not_true(
     assert len(report.proofs) == 7
     assert report.history is not None
     assert Path(report.history).parent == yard.root
+
+
+def test_what_cannot_be_read_in_the_end_is_a_proof_that_fails(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody_answers(*_: Any) -> list[Proof]:
+        raise Unavailable("no leader answered")
+
+    yard.start(storage="memory").close()
+    monkeypatch.setattr(run, "_proofs", nobody_answers)
+    report = unleashed(yard, Plan(0.0, ("transfer",)))
+    assert not report.verdict
+    failed = [proof for proof in report.proofs if not proof.holds]
+    assert [proof.detail for proof in failed[:1]] == ["no leader answered"]

@@ -68,7 +68,7 @@ def plant_making_constructor(patch: Patch) -> None:
 def test_a_constructor_that_makes_a_lost_store_anew_is_seen_and_let_in_by_nobody(
     tmp_path: Path,
 ) -> None:
-    """With the bug planted the test above goes red; and the second defence holds."""
+    """The bug that the test above looks for, planted: it makes a store; nobody lets that in."""
 
     async def story() -> None:
         async with town(tmp_path) as members:

@@ -102,7 +102,7 @@ def test_a_file_that_may_not_grow_is_a_full_store(tmp_path: Path) -> None:
 def test_tables_that_cannot_be_written_are_noticed_by_the_next_sync(tmp_path: Path) -> None:
     """Though the log has room: writers would soon be stopped, and the event loop with them.
 
-    Where the tables are asked for more in between, that write says so.
+    Now and then the tables are asked for more in between, and that write says so.
     """
     script = """
         import resource, sys, time
@@ -128,16 +128,20 @@ def test_tables_that_cannot_be_written_are_noticed_by_the_next_sync(tmp_path: Pa
                 break
         store.close()
     """
-    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "db")]
-    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 0, ended.stderr
-    number, call, message = ended.stdout.split(" ", 2)
-    assert "a table could not be written in the background" in message or call == "write"
-    assert str(tmp_path / "db") in message
-    assert int(number) > 100
-    store = RocksStore(tmp_path / "db")
-    assert store.get(Space.LOG, b"0") == bytes(100_000)
-    store.close()
+    for attempt in range(5):
+        path = tmp_path / f"db-{attempt}"
+        command = [sys.executable, "-c", textwrap.dedent(script), str(path)]
+        ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 0, ended.stderr
+        number, call, message = ended.stdout.split(" ", 2)
+        assert int(number) > 100
+        store = RocksStore(path)
+        assert store.get(Space.LOG, b"0") == bytes(100_000)
+        store.close()
+        if call == "sync":
+            break
+    assert call == "sync"
+    assert "a table could not be written in the background" in message
 
 
 def test_a_full_disk_is_a_full_store(small_disk: Path) -> None:
