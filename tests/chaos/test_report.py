@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -96,4 +97,24 @@ def test_the_picture_has_a_bar_for_each_second_and_a_band_for_each_round() -> No
     shown = ElementTree.fromstring(svg(report))
     kinds = [one.get("class") for one in shown.iter() if one.tag.endswith("rect")]
     assert sorted(map(str, kinds)) == ["fault"] * 2 + ["none"] + ["writes"] * 3
+    dots = [one for one in shown.iter() if one.tag.endswith("circle")]
+    assert len(dots) == sum(one.at_leader and one.failover_ms is not None for one in incidents)
+    assert dots
     assert "deaf+pause" in {one.text for one in shown.iter() if one.tag.endswith("text")}
+
+
+def test_no_name_is_over_another_and_none_leaves_the_picture() -> None:
+    crowded = [incident("hung-disk", "bad-disk") for _ in range(5)]
+    report = SimpleNamespace(
+        rounds=5,
+        transport="tcp",
+        seed=1,
+        available=1.0,
+        seconds=4.0,
+        incidents=crowded,
+        acknowledged_per_second=(1,) * 4,
+    )
+    shown = ElementTree.fromstring(svg(report))  # type: ignore[arg-type]
+    names = [one for one in shown.iter() if one.text == "hung-disk+bad-disk"]
+    assert len({one.get("y") for one in names}) == 5
+    assert all(float(one.get("x", "0")) + 7 * 18 <= 1080 for one in names)
