@@ -88,7 +88,9 @@ def recovered(incidents: Sequence[Incident]) -> Proof:
     """Whether every fault could be lifted, and the cluster was whole again in time."""
     late = [one for one in incidents if one.whole_s is None]
     if late:
-        found = (f"{'+'.join(one.kinds)} at {one.began_s:.1f} s: {one.note}" for one in late)
+        found = (
+            f"{'+'.join(one.kinds) or 'nothing'} at {one.began_s:.1f} s: {one.note}" for one in late
+        )
         return Proof(RECOVERY, False, "; ".join(found))
     slowest = max((one.whole_s - one.healed_s for one in incidents if one.whole_s), default=0.0)
     return Proof(RECOVERY, True, f"{len(incidents)} rounds, at most {slowest:.1f} s after healing")

@@ -57,6 +57,7 @@ class Rounds:
         notes: list[str] = []
         status = await self._target.status()
         victims: list[int] = []
+        kinds: list[str] = []  # that began: others are only noted
         taken: dict[int, list[str]] = {}
         injected: list[Fault] = []
         began = self._clock()
@@ -66,6 +67,7 @@ class Rounds:
                     made, victim = fault(one, self._target, status, taken)
                     taken.setdefault(victim, []).append(one.kind)
                     victims.append(victim)
+                    kinds.append(one.kind)
                     injected.append(made)  # also one that begins only in part is to be lifted
                     async with asyncio.timeout(INJECT_S):
                         await made.inject()
@@ -77,11 +79,10 @@ class Rounds:
         whole = await self._until_whole(notes)
         end = self._clock()
         await asyncio.sleep(planned.rest_s)
-        kinds = tuple(one.kind for one in in_order(planned.faults))
         measured = not notes and all(KINDS[kind].measured for kind in kinds)
         failover = self._timeline.failover_s(began, begun) if measured else None
         return Incident(
-            kinds=kinds,
+            kinds=tuple(kinds),
             victims=tuple(victims),
             at_leader=status.leader in victims or any(KINDS[kind].hits_leader for kind in kinds),
             began_s=self._since(began),

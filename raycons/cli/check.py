@@ -80,7 +80,7 @@ def command(
     except BadHistory as error:
         click.echo(f"raycons: {history}: {error}", err=True)
         context.exit(BAD_INPUT)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  whatever a model of the user's raises
         click.echo(f"raycons: the model {model_name} cannot take this history: {error!r}", err=True)
         context.exit(BAD_INPUT)
     _show(verdict, time.monotonic() - begin, form)
@@ -102,7 +102,7 @@ def model_named(name: str) -> Model:
         )
     try:
         made = getattr(_module(module_name), attribute)()
-    except (ImportError, OSError, AttributeError) as error:
+    except Exception as error:
         raise BadArgument(f"the model {name} cannot be loaded: {error}") from error
     if not isinstance(made, Model):
         raise BadArgument(f"{name} is no raycons.verify.Model")

@@ -171,10 +171,12 @@ async def _on_every_node(function: Callable[..., Any], arguments: Sequence[Any])
             pinned = NodeAffinitySchedulingStrategy(node, soft=False)
             asked = task.options(scheduling_strategy=pinned).remote(*arguments, node)
             answer = asyncio.ensure_future(_answer(asked))
-        await asyncio.wait((answer,), timeout=TASK_S)
-        if not answer.done():
-            answer.cancel()
-            return None
+        try:
+            await asyncio.wait((answer,), timeout=TASK_S)
+            if not answer.done():
+                return None
+        finally:
+            answer.cancel()  # if it is not there by now, or nobody waits for it any more
         try:
             return answer.result()
         except ray.exceptions.RayTaskError:

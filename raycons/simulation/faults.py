@@ -92,7 +92,7 @@ class Nemesis:
 
         Each of the others is dead, stands still, or is cut off: both ways, or one.
         """
-        self._active = False
+        self._active = self._impostors.active = False
         self._world.tell("heal-only", sorted(core))
         self._network.heal()
         self._network.weather = shapes.Weather()
@@ -339,11 +339,14 @@ class Nemesis:
         member = self._operator.lie_about_disk()
         if member is not None:
             self._world.after(self._random.uniform(0.02, 0.5), self._restart, member)
-            self._world.after(self._random.uniform(0.5, 2.0), self._look_after_members)
+            self._world.after(self._random.uniform(0.5, 2.0), self._look_after, member)
 
-    def _look_after_members(self, _: Any) -> None:
-        if self._active:
+    def _look_after(self, member: VirtualMember) -> None:
+        """Have it replaced, as soon as that can be ordered, unless its disk lost nothing."""
+        _, configuration = self._operator.latest()
+        if self._active and not member.sound and member.id in configuration.voters:
             self._operator.change()
+            self._world.after(1.0, self._look_after, member)
 
     def _disk_full(self) -> None:
         member = self._random.choice(self._standing())

@@ -100,6 +100,7 @@ class Operator(ClientProcess):
         """
         member = self._choose_victim()
         if member is not None:
+            self.counts["disks lost"] += 1
             self.bury(member)
             self.change()
 

@@ -41,6 +41,7 @@ LISTED: tuple[str, ...] = (
     "order Add done",
     "order Remove done",
     "order Transfer done",
+    "order disks lost",
     "order records rotten",
     "order batches forgotten",
     "retired",

@@ -114,6 +114,22 @@ def test_a_fault_that_does_not_begin_is_noted_and_lifted(monkeypatch: pytest.Mon
     assert target.healed == 1
 
 
+def test_a_fault_that_cannot_be_had_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = rounds.fault
+
+    def refuse(one: Planned, *rest: Any) -> Any:
+        if one.kind == "deaf":
+            raise Unavailable("not here")
+        return make(one, *rest)
+
+    monkeypatch.setattr(rounds, "fault", refuse)
+    carrier = Rounds(FakeTarget(1, 2, 3), Timeline(), begin=0.0, replicas=3)  # type: ignore[arg-type]
+    only = Round((Planned("deaf", True, 0.5),), hold_s=0.0, rest_s=0.0)
+    incident = asyncio.run(carrier.carry_out(only))
+    assert incident.kinds == ()
+    assert incident.note == "deaf did not begin: not here"
+
+
 def test_one_that_cannot_be_lifted_does_not_keep_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -87,6 +87,27 @@ def test_a_value_that_the_model_cannot_take_is_code_three(
     assert "the model counter cannot take this history" in capsys.readouterr().err
 
 
+def test_a_model_that_fails_is_no_verdict(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "mine.py"
+    source.write_text(
+        "from raycons.verify import Model\n"
+        "class Broken(Model):\n"
+        "    operations = ('look',)\n"
+        "    def initial(self):\n"
+        "        return 0\n"
+        "    def step(self, state, op):\n"
+        "        raise RuntimeError('not today')\n"
+    )
+    history = saved(file, [op(0, "look", 0, 1, out=True)])
+    assert main.run(["check", history, "--model", f"{source}:Broken"]) == 3
+    assert "not today" in capsys.readouterr().err
+    source.write_text("class Broken(\n")
+    assert main.run(["check", history, "--model", f"{source}:Broken"]) == 2
+    assert "cannot be loaded" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments", [["--model", "stack"], ["--model", "no.such:Thing"], ["--picture", "a.png"]]
 )

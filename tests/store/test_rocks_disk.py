@@ -135,6 +135,7 @@ def test_tables_that_cannot_be_written_are_noticed_by_the_next_sync(tmp_path: Pa
         assert ended.returncode == 0, ended.stderr
         number, call, message = ended.stdout.split(" ", 2)
         assert int(number) > 100
+        assert str(path) in message
         store = RocksStore(path)
         assert store.get(Space.LOG, b"0") == bytes(100_000)
         store.close()

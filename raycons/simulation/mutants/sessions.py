@@ -6,6 +6,7 @@ from raycons.client import outcome
 from raycons.consensus.raft.replication import Replication
 from raycons.machines.sessions.records import Session
 from raycons.machines.sessions.table import Sessions
+from raycons.member.applier import Applier
 from raycons.simulation.mutants import worlds
 from raycons.simulation.mutants.patch import Patch
 from raycons.simulation.mutants.registry import mutant
@@ -46,6 +47,17 @@ def time_of_the_local_clock(patch: Patch) -> None:
         Replication.replicated_time_us,
         "self.led_from_us + int((now - self.led_since) * 1e6)",
         "int(now * 1e6)",
+    )
+
+
+@mutant("dissertation, section 6.3: expire by agreed time", worlds.short_sessions)
+def session_expired_by_the_local_clock(patch: Patch) -> None:
+    """Each replica counts a session's age by its own clock."""
+    patch.edit(
+        Applier.apply,
+        "self._apply_entry(entry)",
+        "self._apply_entry(type(entry)(entry.index, entry.term, entry.kind, entry.machine, "
+        "entry.version, int(now * 1e6), entry.data))",
     )
 
 
