@@ -2,7 +2,8 @@
 
 What is written is visible at once, as in RocksDB: it lies in the operating system's memory. A crash
 of the machine leaves a prefix of the batches: at least those that a finished sync covered, at most
-all. That is exactly what the store's contract promises, and nothing more.
+all. That is exactly what the store's contract promises, and nothing more. Sometimes which prefix is
+what the shipped log reads back of an end that was torn (`torn`).
 
 It also fails, as disks do: a write or sync ends with an I/O error (`fail_after`), there is no space
 (`full`), a record decays (`rot`), and what a finished sync covered is not there after a crash
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 
 from raycons.errors import StoreCorrupt, StoreError, StoreFull
+from raycons.simulation.torn import Written, read_back
 from raycons.simulation.world import World
 from raycons.store.contract import DELETE_RANGE, Batch, Space, Store, View
 from raycons.store.memory import MemoryStore
@@ -41,12 +43,14 @@ class Disk:
         self._sync_s = sync_s
         self._content = MemoryStore()
         self._undo: list[Undo] = []  # how to take back each batch that is not durable
+        self._unsynced: list[Written] = []  # these batches
         self._reported: deque[Undo] = deque(maxlen=0)  # how to take back what is durable
         self._waiting: tuple[int, Callable[[int], None]] | None = None
         self._syncing = 0  # the running sync's number; 0: none. A crash makes older ones void
         self._syncs = 0
         self.batches_written = 0
         self.batches_durable = 0
+        self.batches_torn = 0  # or behind one that was, in crashes
         self.slowness = 1.0  # how many times longer than usual a sync takes
         self.stalled = False  # no sync finishes while this holds
         self.full = False  # no write or sync succeeds while this holds
@@ -84,6 +88,7 @@ class Disk:
         if self._rotten:
             self._overwrite(batch)
         self._undo.append(self._reversal(batch))
+        self._unsynced.append(Written(batch, self.batches_durable))
         self._content.write(batch)
         self.batches_written += 1
         self.written(batch)
@@ -91,6 +96,7 @@ class Disk:
     def sync(self) -> None:
         """Make everything durable at once; only for what happens before the process serves."""
         self._undo.clear()
+        self._unsynced.clear()
         self._reported.clear()
         self.batches_durable = self.batches_written
 
@@ -144,7 +150,7 @@ class Disk:
             return
         finished = covered - self.batches_durable
         self._reported.extend(self._undo[:finished])
-        del self._undo[:finished]
+        del self._undo[:finished], self._unsynced[:finished]
         self.batches_durable = covered
         self._syncing = 0
         waiting, self._waiting = self._waiting, None
@@ -158,18 +164,28 @@ class Disk:
         self._waiting = None
         self._writes_left, self._sync_fails = -1, False
         unsynced = self.batches_written - self.batches_durable
-        fate = self._random.random()
-        # The two extremes are where bugs live: everything lost, and everything kept though nobody
-        # was told so.
-        kept = 0 if fate < 0.5 else unsynced if fate < 0.75 else self._random.randint(0, unsynced)
+        kept = self._draw_kept(unsynced)
         for undo in reversed(self._undo[kept:]):
             self._content.write(undo)
         lost = unsynced - kept
         self._reported.extend(self._undo[:kept])
         self._undo.clear()
+        self._unsynced.clear()
         self.batches_written -= lost
         self.batches_durable = self.batches_written
         return lost
+
+    def _draw_kept(self, unsynced: int) -> int:
+        fate = self._random.random()
+        # The two extremes are where bugs live: everything lost, and everything kept though nobody
+        # was told so.
+        if fate < 0.7:
+            return 0 if fate < 0.45 else unsynced
+        if fate < 0.85:
+            return self._random.randint(0, unsynced)
+        kept = read_back(self.batches_durable + 1, self._unsynced, self._random)
+        self.batches_torn += len(self._unsynced) - kept
+        return kept
 
     @property
     def content(self) -> Store:

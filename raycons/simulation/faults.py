@@ -11,6 +11,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from raycons.consensus.configuration import Configuration
 from raycons.consensus.quorum import ReplicaId
 from raycons.simulation import network as shapes
 from raycons.simulation.clients import Caller
@@ -261,17 +262,24 @@ class Nemesis:
     def _tear(self) -> None:
         """All see a member's connections end, and hear nothing more; but it lives, and may lead.
 
-        Each client reaches only one of the two sides.
+        Learners may stay with it, and each client reaches only one of the two sides.
         """
-        standing = self._standing()
-        one = self._random.choice(self._leaders() or standing).id
+        random, standing = self._random, self._standing()
+        one = random.choice(self._leaders() or standing).id
+        _, configuration = self._operator.latest()
         others = [member.id for member in standing if member.id != one]
-        for other in others:
-            self._network.reset(one, other)
+        near = [one, *(id for id in others if self._stays(id, configuration))]
+        far = [id for id in others if id not in near]
+        for here in near:
+            for there in far:
+                self._network.reset(here, there)
         clients = [caller.id for caller in self._callers]
-        side = [one, *(id for id in clients if self._random.random() < 0.5)]
-        links = shapes.split(side, [id for id in others + clients if id not in side])
+        side = near + [id for id in clients if random.random() < 0.5]
+        links = shapes.split(side, [id for id in far + clients if id not in side])
         self._block(links, Block.CUT)
+
+    def _stays(self, id: ReplicaId, configuration: Configuration) -> bool:
+        return id not in configuration.electors and self._random.random() < 0.5
 
     def _shun(self) -> None:
         """No client reaches the leader, whom its followers hear: they are asked for everything."""
@@ -315,7 +323,8 @@ class Nemesis:
         self._world.after(self._random.uniform(0.1, 2.0), self._speed_up, member)
 
     def _speed_up(self, member: VirtualMember) -> None:
-        member.disk.slowness = 1.0
+        if self._active:
+            member.disk.slowness = 1.0
 
     def _stalled_disk(self) -> None:
         member = self._random.choice(self._standing())
@@ -324,7 +333,8 @@ class Nemesis:
         self._world.after(self._random.uniform(0.1, 2.0), self._unstall, member)
 
     def _unstall(self, member: VirtualMember) -> None:
-        member.disk.stalled = False
+        if self._active:
+            member.disk.stalled = False
 
     def _io_error(self) -> None:
         """A write in the midst of a turn fails, or a sync, and the process ends."""
@@ -355,7 +365,8 @@ class Nemesis:
         self._world.after(self._random.uniform(0.1, 2.0), self._free, member)
 
     def _free(self, member: VirtualMember) -> None:
-        member.disk.full = False
+        if self._active:
+            member.disk.full = False
 
     def _clock(self) -> None:
         member = self._random.choice(self._standing())

@@ -11,7 +11,8 @@ The names are those of the Raft paper's figure 3, where they stand there; more a
     log-matching             an entry's id names one content, and one predecessor
     leader-completeness      a leader holds all that was committed in earlier terms
     state-machine-safety     at each index all replicas apply the same entry, with the same answer
-    committed-is-durable     an entry commits on a quorum's disks, through one of the leader's term
+    committed-is-durable     an entry commits on a quorum's disks, through one of the leader's term,
+                             and no disk that has it gives it up
     acknowledged-is-durable  a follower acknowledges only what its disk holds
     lease-exclusivity        no lease holds once a later term has a leader
     recovery                 a restart finds everything that was durable
@@ -170,6 +171,8 @@ class Invariants:
                 f"replica {replica.id} cuts its log from {write.truncate_from}, but applied up to "
                 f"{self._commit[replica.id]}",
             )
+        if cuts:
+            self._check_cut(mirror, write.truncate_from)
         first = write.truncate_from if cuts else mirror.last_index + 1
         previous = mirror.term(first - 1)
         for offset, entry in enumerate(write.entries):
@@ -184,6 +187,14 @@ class Invariants:
             if entry.kind == EntryKind.CONFIGURATION:
                 self._check_change(replica, mirror, entry)
         mirror.persist(write)
+
+    def _check_cut(self, mirror: Mirror, first: Index) -> None:
+        """What is committed stays on every disk that has it: so it stays on a quorum's."""
+        if first <= self.committed_index and self._committed[first].term == mirror.term(first):
+            raise Violation(
+                "committed-is-durable",
+                f"replica {mirror.id} cuts {self._committed[first]}, which is committed",
+            )
 
     def _check_office(self, replica: RaftReplica) -> None:
         """A leader without whom a configuration has committed leads no more."""

@@ -29,6 +29,7 @@ LISTED: tuple[str, ...] = (
     *(f"fault partition {shape}" for shape in SHAPES),
     *(f"bend {point}" for point in POINTS),
     *(f"because {reason}" for reason in sorted(TOLD_REASONS)),
+    "batches torn",
     "log-truncated",
     "log-compacted",
     "snapshot-installed",

@@ -22,6 +22,7 @@ from raycons.machines.kv.machine import KeyValueMachine
 from raycons.machines.kv.settings import KeyValueSettings
 from raycons.machines.sessions import Sessions
 from raycons.member.protocol import Inspected
+from raycons.member.state import WriteBehindState
 from raycons.simulation.clients import Caller
 from raycons.simulation.core import choose_core
 from raycons.simulation.faults import Nemesis
@@ -30,10 +31,11 @@ from raycons.simulation.impostors import Impostors
 from raycons.simulation.invariants import Invariants
 from raycons.simulation.members import VirtualMember
 from raycons.simulation.network import Network
-from raycons.simulation.operator import Operator
+from raycons.simulation.operator import ORDER_TIMEOUT_S, Operator
 from raycons.simulation.provocation import Provocations
 from raycons.simulation.rare import TOLD_REASONS
 from raycons.simulation.scenario import Scenario, draw
+from raycons.simulation.states import States, WatchedState
 from raycons.simulation.watch import watch
 from raycons.simulation.world import Violation, World
 
@@ -70,6 +72,7 @@ class Run:
         self.scenario = scenario or draw(self.world.random("scenario"))
         self.network = Network(self.world, self.world.random("network"), self.scenario.weather)
         self.invariants = Invariants()
+        self.states = States()
         self.history = History(self.invariants)
         self.provocations = Provocations(self.world.random("provocation"), self.scenario.bends)
         self.members: dict[ReplicaId, VirtualMember] = {}
@@ -131,7 +134,7 @@ class Run:
             self.network,
             self.invariants,
             self.scenario,
-            self._make_machine,
+            partial(self._make_machine, id),
             self._count,
             self.provocations,
         )
@@ -142,12 +145,15 @@ class Run:
         settings = KeyValueSettings(keep_revisions=self.scenario.keep_revisions, sweep_records=8)
         return Sessions(KeyValueMachine(state, settings), state)
 
-    def _make_machine(self, state: State) -> Machine:
+    def _make_machine(self, id: ReplicaId, state: State) -> Machine:
+        assert isinstance(state, WriteBehindState)
+        watched = WatchedState(state, f"replica {id}", self.states)
         settings = KeyValueSettings(keep_revisions=self.scenario.keep_revisions, sweep_records=8)
-        key_value = KeyValueMachine(state, settings)
-        sessions = Sessions(key_value, state)
+        key_value = KeyValueMachine(watched, settings)
+        sessions = Sessions(key_value, watched)
         watch(key_value, KEY_VALUE, self.history)
         watch(sessions, SESSIONS, self.history)
+        watched.watch(sessions)
         return sessions
 
     def _count(self, name: str, fields: dict[str, Any]) -> None:
@@ -192,11 +198,14 @@ class Run:
     def _recover_core(self) -> None:
         """A quorum is healed, the others stay as they are: progress comes back."""
         self.provocations.active = False
+        self.operator.rest()
+        # An order under way may change who is a quorum; the faults go on until it has ended.
+        self.world.run(self.world.now + 2 * ORDER_TIMEOUT_S, lambda: not self.operator.busy)
         sound = [id for id, member in self.members.items() if member.sound]
         core = choose_core(self.world.random("core"), self._configurations(), sound)
         if core is None or self.operator.busy:
             self.events["core skipped"] += 1
-            return  # what is under way may change who is a quorum
+            return
         self.events["core healed"] += 1
         self.nemesis.heal_only(core)
         self._await_new_writes()
@@ -320,6 +329,7 @@ class Run:
         counts["sent Heartbeat of an idle group"] = sum(
             member.slow_heartbeats for member in self.members.values()
         )
+        counts["batches torn"] = sum(m.disk.batches_torn for m in self.members.values())
         counts["committed"] = self.invariants.committed_index
         counts["messages"] = self.network.delivered
         return dict(counts)

@@ -34,7 +34,7 @@ import os
 import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
@@ -159,8 +159,7 @@ class WriteAheadLog:
 
     def _write(self, record: bytearray, length: int, sequence: int) -> None:
         self._claimed = self._durable
-        FIELDS.pack_into(record, CHECKSUM.size, length, self._salt, sequence, self._claimed)
-        CHECKSUM.pack_into(record, 0, zlib.crc32(memoryview(record)[CHECKSUM.size :]))
+        seal(record, length, self._salt, sequence, self._claimed)
         self._current.append(record, sequence)
         if not self._unsynced or self._unsynced[-1] is not self._current:
             self._unsynced.append(self._current)
@@ -228,7 +227,7 @@ def set_aside(directory: Path) -> None:
 
 
 def read(directory: Path, position: Position) -> list[Record]:
-    """The records after `position`, in order, now on disk.
+    """The records after `position`, in order, which are on disk then.
 
     Raises StoreCorrupt, naming the file, for a damage; OSError.
     """
@@ -238,18 +237,8 @@ def read(directory: Path, position: Position) -> list[Record]:
             f"the log in {directory} has lost the segment {len(files) + 1} of at least "
             f"{position.segments}; this replica must not serve again: replace it by a new one"
         )
-    content = {file: memoryview(file.read_bytes()) for file in files}
-    found, end = _chain(list(content.values()), position.salt, position.sequence)
-    firsts = [_record_at(raw, 0, None) for raw in content.values()]
-    salts = {position.salt, *(first.salt for first in firsts if first is not None)}
-    for file, raw in content.items():
-        proof = _durable_after(raw, salts, end)
-        if proof is not None:
-            raise StoreCorrupt(
-                f"the log in {directory} is damaged: record {end + 1} cannot be read, yet {file} "
-                f"says at byte {proof} that it was on disk; this replica must not serve again: "
-                "replace it by a new one"
-            )
+    content = {str(file): memoryview(file.read_bytes()) for file in files}
+    found, end = recover(content, position.salt, position.sequence)
     for file in files:  # what was read is acted upon, so it must not be lost in the next crash
         segment = _Segment(file, end)
         try:
@@ -257,6 +246,31 @@ def read(directory: Path, position: Position) -> list[Record]:
         finally:
             segment.close()
     return found
+
+
+def seal(record: bytearray, length: int, salt: int, sequence: int, durable: int) -> None:
+    """Fill in the header of a record, whose payload of `length` bytes, and padding, are there."""
+    FIELDS.pack_into(record, CHECKSUM.size, length, salt, sequence, durable)
+    CHECKSUM.pack_into(record, 0, zlib.crc32(memoryview(record)[CHECKSUM.size :]))
+
+
+def recover(segments: Mapping[str, memoryview], salt: int, after: int) -> tuple[list[Record], int]:
+    """What the segments hold of the opening `salt` behind record `after`: records, and the last's.
+
+    Raises StoreCorrupt, naming a segment, where what was on disk can no longer be read.
+    """
+    found, end = _chain(list(segments.values()), salt, after)
+    firsts = [_record_at(raw, 0, None) for raw in segments.values()]
+    salts = {salt, *(first.salt for first in firsts if first is not None)}
+    for name, raw in segments.items():
+        proof = _durable_after(raw, salts, end)
+        if proof is not None:
+            raise StoreCorrupt(
+                f"the write-ahead log is damaged: record {end + 1} cannot be read, yet {name} "
+                f"says at byte {proof} that it was on disk; this replica must not serve again: "
+                "replace it by a new one"
+            )
+    return found, end
 
 
 def _files(directory: Path) -> list[Path]:

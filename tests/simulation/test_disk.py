@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from raycons.errors import StoreCorrupt, StoreError, StoreFull
 from raycons.simulation.disk import Disk
-from raycons.simulation.world import World
+from raycons.simulation.mutants import find
+from raycons.simulation.torn import Written, read_back
+from raycons.simulation.world import Violation, World
 from raycons.store.contract import Batch, Space
 
 SYNC_S = 0.001
@@ -91,6 +95,29 @@ def test_crashes_lose_everything_nothing_and_something_in_between() -> None:
     assert 0 in fates
     assert 10 in fates
     assert set(fates) - {0, 10}
+
+
+def test_a_torn_end_is_read_back_as_a_prefix_of_its_batches() -> None:
+    batches = []
+    for number in range(8):
+        batch = Batch()
+        batch.put(Space.LOG, b"%d" % number, b"x" * 700)
+        batches.append(Written(batch, durable=0))
+    kept = [read_back(1, batches, Random(seed)) for seed in range(200)]
+    assert set(kept) == set(range(9))
+
+
+def test_a_torn_batch_that_is_taken_for_whole_is_a_violation() -> None:
+    batch = Batch()
+    batch.put(Space.LOG, b"key", b"x" * 2000)
+
+    def tear_often() -> None:
+        for seed in range(200):
+            read_back(1, [Written(batch, 0)], Random(seed))
+
+    tear_often()
+    with find("torn-batch-taken-for-whole").planted(), pytest.raises(Violation, match="torn-batch"):
+        tear_often()
 
 
 def test_a_crash_ends_the_running_sync_without_a_word() -> None:

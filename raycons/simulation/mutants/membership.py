@@ -7,6 +7,7 @@ from raycons.consensus.raft import membership
 from raycons.consensus.raft.change import Changes
 from raycons.consensus.raft.core import Core
 from raycons.consensus.raft.election import Election
+from raycons.consensus.raft.reads import Reads
 from raycons.consensus.raft.replication import Replication
 from raycons.simulation.mutants import worlds
 from raycons.simulation.mutants.patch import Patch
@@ -39,6 +40,23 @@ def joint_quorum_from_one_half(patch: Patch) -> None:
 def learners_counted(patch: Patch) -> None:
     """Replicas without a vote count when the leader commits."""
     patch.edit(Replication.advance_commit, "self.configuration.halves", "(self.configuration.ids,)")
+
+
+@mutant("dissertation, section 4.2.1", worlds.learning)
+def learners_votes_counted(patch: Patch) -> None:
+    """Replicas without a vote are asked for one, and make a majority."""
+    patch.edit(Election.campaign, "for peer in self.electors():", "for peer in self.peers():")
+    patch.edit(
+        Election.count_votes,
+        "quorum.has_quorum(self.configuration.halves, self.granted)",
+        "2 * len(self.granted) > len(self.configuration.voters)",
+    )
+
+
+@mutant("dissertation, section 4.2.1", worlds.learning)
+def learners_confirm_reads(patch: Patch) -> None:
+    """Replicas without a vote count when a leader makes sure that it still leads."""
+    patch.edit(Reads._finish_rounds, "self.configuration.halves", "(self.configuration.ids,)")
 
 
 @mutant("etcd: a learner that does not know of its promotion", worlds.growing)

@@ -78,6 +78,19 @@ def bytes_in_flight_leaked(patch: Patch) -> None:
     patch.edit(Progress._forget_inflight, "self.inflight_bytes = 0", "pass")
 
 
+@mutant("batches cut by size lose what lies at the cut", worlds.repeating_small_pieces)
+def entry_skipped_at_an_append_limit(patch: Patch) -> None:
+    """An Append that holds not all that is left has the entry after its end instead of its last."""
+    patch.edit(
+        Replication.send_append,
+        "size = sum(",
+        "end = previous + len(entries)\n"
+        "        if end < self.log.last_index:\n"
+        "            entries = (*entries[:-1], *self.log.slice(end + 1, end + 1, 1))\n"
+        "        size = sum(",
+    )
+
+
 @mutant("ABA; durable is an entry's name, not its index", worlds.slow_disks)
 def durable_index_without_the_term(patch: Patch) -> None:
     """A write that finishes vouches for another entry, put in its place meanwhile."""

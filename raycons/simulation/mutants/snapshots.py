@@ -23,6 +23,19 @@ def snapshot_leaves_the_old_log(patch: Patch) -> None:
     patch.edit(Ledger.install, "batch.delete_range(Space.LOG, keys.log, keys.log_end)", "pass")
 
 
+@mutant("Raft paper, section 7, figure 13", worlds.long_tails_and_small_logs)
+def snapshot_leaves_the_old_log_in_memory(patch: Patch) -> None:
+    """Entries behind the one that a snapshot ends with stay, though they conflict with it."""
+    patch.edit(
+        Snapshots.install,
+        "self.log.reset(last, message.meta.time_us)",
+        "kept = [entry for entry in self.log._tail if entry.index > last.index]\n"
+        "    self.log.reset(last, message.meta.time_us)\n"
+        "    for entry in kept:\n"
+        "        self.log.append(entry)",
+    )
+
+
 @mutant("Raft paper, section 7: the snapshot carries the configuration", worlds.churning)
 def configuration_left_out_of_the_snapshot(patch: Patch) -> None:
     """Who installs a snapshot goes on with the configuration that it had."""

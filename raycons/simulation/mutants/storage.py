@@ -9,6 +9,7 @@ from raycons.member.state_view import Staging
 from raycons.simulation.mutants import worlds
 from raycons.simulation.mutants.patch import Patch
 from raycons.simulation.mutants.registry import mutant
+from raycons.store import wal
 
 
 @mutant("redisraft 2020: applied again without end", worlds.crashing)
@@ -73,3 +74,14 @@ def staged_state_not_swept(patch: Patch) -> None:
         "pass",
     )
     patch.attribute(Ledger, "unstage", lambda ledger: setattr(ledger, "_staging", None))
+
+
+@mutant("a batch is on disk as a whole, or not at all", worlds.crashing)
+def torn_batch_taken_for_whole(patch: Patch) -> None:
+    """The log's reader does not look at a record's checksum."""
+    patch.edit(
+        wal._record_at,
+        "if zlib.crc32(raw[position + CHECKSUM.size : end]) != "
+        "CHECKSUM.unpack_from(raw, position)[0]:",
+        "if False:",
+    )

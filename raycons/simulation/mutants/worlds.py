@@ -149,6 +149,17 @@ def churning(drawn: Scenario) -> Scenario:
     )
 
 
+def learning(drawn: Scenario) -> Scenario:
+    """More learners than voters; leaders that are deposed unawares among learners only."""
+    return replace(
+        torn(drawn),
+        voters=3,
+        learners=4,
+        stale_share=0.0,
+        rates={"tear": 1.0, "partition": 1.0, "crash": 0.3},
+    )
+
+
 def growing(drawn: Scenario) -> Scenario:
     """Groups of one or two voters that change and crash a lot, over a slow network."""
     return replace(
@@ -169,6 +180,15 @@ def small_logs(drawn: Scenario) -> Scenario:
             drawn.member, log_limit_bytes=3000, snapshot_chunk_bytes=300 + 4 * drawn.value_bytes
         ),
         rates={"crash": 0.6, "partition": 0.6, "reset": 0.5, "pause": 0.5},
+    )
+
+
+def long_tails_and_small_logs(drawn: Scenario) -> Scenario:
+    """Deposed leaders whose logs reach beyond the snapshot that they are sent, in another term."""
+    return replace(
+        long_tails(drawn),
+        raft=replace(drawn.raft, max_tail_bytes=500),
+        member=replace(drawn.member, log_limit_bytes=3000),
     )
 
 
