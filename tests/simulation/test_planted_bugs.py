@@ -18,7 +18,9 @@ from raycons.simulation.mutants import Mutant, all_mutants, find
 from raycons.simulation.mutants.hunt import CAMPAIGN_STRIDE, Detection, campaign, live, summarize
 from raycons.simulation.mutants.patch import Patch, StaleEdit
 
-SHIPPED = ("raycons.consensus", "raycons.member", "raycons.machines", "raycons.client")
+SHIPPED = tuple(
+    f"raycons.{part}" for part in ("consensus", "member", "machines", "store", "client")
+)
 SEEDS = 200  # at most so many are tried for one bug
 
 # Found within a second or two: one or two of each duty.
