@@ -11,15 +11,19 @@ import pytest
 import ray
 
 from tests.cluster.yard import Yard, eventually, whole
+from tests.recording import Recordings
 
 pytestmark = pytest.mark.timeout(180)
 
 SEED = 78  # its first round is short, and of both kinds at once, on different members
 
 
-def test_a_running_cluster_is_left_healed_and_with_nothing_but_its_own(yard: Yard) -> None:
+def test_a_running_cluster_is_left_healed_and_with_nothing_but_its_own(
+    yard: Yard, recordings: Recordings
+) -> None:
     cluster = yard.start(fault_injection=True)
-    cluster.kv().put("mine", b"1")
+    kv = recordings.wrap(cluster.kv())
+    kv.put("mine", b"1")
     before = cluster.status()
     told = ("--minutes", "0.03", "--faults", "kill,deaf", "--seed", str(SEED), "--format", "json")
     done = subprocess.run(
@@ -44,3 +48,4 @@ def test_a_running_cluster_is_left_healed_and_with_nothing_but_its_own(yard: Yar
     assert (after.uuid, after.voters) == (before.uuid, before.voters)
     assert {one.pid for one in after.replicas} != {one.pid for one in before.replicas}  # killed
     assert [entry.name for entry in cluster.kv().range(prefix="")] == ["mine"]
+    assert kv.get("mine") == b"1"

@@ -101,8 +101,12 @@ def test_a_replica_without_its_store_never_votes_and_is_replaced(
     assert kv.get("a") == b"1"
 
 
-def test_a_vacant_member_says_so(yard: Yard, transport: TransportKind) -> None:
+def test_a_vacant_member_says_so(
+    yard: Yard, recordings: Recordings, transport: TransportKind
+) -> None:
     cluster = yard.start(transport=transport, repair_grace=60.0, replicas=1)
+    kv = recordings.wrap(cluster.kv())
+    kv.put("a", b"1")
     only = cluster.status().replicas[0]
     shutil.rmtree(yard.store(1))
     os.kill(only.pid, signal.SIGKILL)
@@ -115,7 +119,7 @@ def test_a_vacant_member_says_so(yard: Yard, transport: TransportKind) -> None:
     assert str(yard.store(1)) in replica.reason
     assert cluster.status().leader == 0
     with pytest.raises(errors.NotApplied):
-        cluster.kv().put("a", b"1", timeout=1)
+        kv.put("a", b"2", timeout=1)
     assert not yard.store(1).exists()
 
 

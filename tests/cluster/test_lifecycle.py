@@ -6,7 +6,9 @@ import asyncio
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -22,22 +24,24 @@ from tests.recording import Recordings
 
 
 @pytest.mark.parametrize("transport", ["tcp", "actor"])
-def test_a_new_cluster_serves_the_whole_interface(yard: Yard, transport: TransportKind) -> None:
+def test_a_new_cluster_serves_the_whole_interface(
+    yard: Yard, recordings: Recordings, transport: TransportKind
+) -> None:
     cluster = yard.start(transport=transport)
-    kv = cluster.kv()
+    kv, whole = recordings.wrap(cluster.kv()), cluster.kv()
     kv.put("jobs/42", b"queued")
     assert kv.get("jobs/42") == b"queued"
     assert kv.compare_and_swap("jobs/42", expect=b"queued", value=b"running")
     assert not kv.compare_and_swap("jobs/42", expect=b"queued", value=b"again")
     kv.put("jobs/43", b"queued")
-    assert [(entry.key, entry.value) for entry in kv.range(prefix="jobs/")] == [
+    assert [(entry.key, entry.value) for entry in whole.range(prefix="jobs/")] == [
         (b"jobs/42", b"running"),
         (b"jobs/43", b"queued"),
     ]
-    first = kv.txn().when(kv.key("a").version == 0).then(kv.op.put("a", b"1"))
-    assert first.otherwise(kv.op.get("a")).commit().succeeded
-    again = kv.txn().when(kv.key("a").version == 0).then(kv.op.put("a", b"2"))
-    assert not again.otherwise(kv.op.get("a")).commit().succeeded
+    first = whole.txn().when(whole.key("a").version == 0).then(whole.op.put("a", b"1"))
+    assert first.otherwise(whole.op.get("a")).commit().succeeded
+    again = whole.txn().when(whole.key("a").version == 0).then(whole.op.put("a", b"2"))
+    assert not again.otherwise(whole.op.get("a")).commit().succeeded
     assert kv.delete("jobs/43") == 1
     status = cluster.status()
     assert serving(status) == [1, 2, 3] == list(status.voters)
@@ -47,12 +51,12 @@ def test_a_new_cluster_serves_the_whole_interface(yard: Yard, transport: Transpo
     assert {replica.pid for replica in status.replicas} != {os.getpid()}
 
 
-def test_more_is_read_at_once_than_a_frame_can_hold(yard: Yard) -> None:
+def test_more_is_read_at_once_than_a_frame_can_hold(yard: Yard, recordings: Recordings) -> None:
     names = [f"large/{number}" for number in range(40)]
 
     async def write_and_read() -> list[bytes | None]:
         cluster = await raycons.aio.connect(yard.name)
-        kv = cluster.kv()
+        kv = recordings.wrap(cluster.kv())
         for name in names:
             await kv.put(name, name.encode().ljust(900_000))
         found = await asyncio.gather(*(kv.get(name, timeout=5) for name in names))
@@ -64,33 +68,45 @@ def test_more_is_read_at_once_than_a_frame_can_hold(yard: Yard) -> None:
     assert found == [name.encode().ljust(900_000) for name in names]
 
 
-def test_typed_values(yard: Yard) -> None:
+def test_typed_values(yard: Yard, recordings: Recordings) -> None:
     cluster = yard.start(storage="memory", replicas=1)
-    kv = cluster.kv(codec="msgpack")
+    kv = recordings.wrap(cluster.kv(codec="msgpack"))
     kv.put("config", {"workers": 4})
     assert kv.get("config") == {"workers": 4}
     with pytest.raises(errors.BadValueType, match="codec"):
-        cluster.kv().put("config", {"workers": 4})  # type: ignore[arg-type]
+        recordings.wrap(cluster.kv()).put("config", {"workers": 4})
 
 
-def test_tasks_and_actors_connect_by_name(yard: Yard) -> None:
-    yard.start(storage="memory", replicas=1).kv().put("greeting", b"hello")
+class Elsewhere:
+    """A handle whose reads are carried out by a task or an actor."""
+
+    def __init__(self, name: str, read: Callable[[str, str], Any]) -> None:
+        self._name = name
+        self._read = read
+
+    def get(self, key: str) -> Any:
+        return ray.get(self._read(self._name, key))
+
+
+def test_tasks_and_actors_connect_by_name(yard: Yard, recordings: Recordings) -> None:
+    kv = yard.start(storage="memory", replicas=1).kv()
+    recordings.wrap(kv).put("greeting", b"hello")
 
     @ray.remote(num_cpus=0)
-    def read_in_a_task(name: str) -> bytes | None:
-        return raycons.connect(name).kv().get("greeting")
+    def read_in_a_task(name: str, key: str) -> bytes | None:
+        return raycons.connect(name).kv().get(key)
 
     @ray.remote(num_cpus=0)
     class Reader:
-        async def read(self, name: str) -> bytes | None:
+        async def read(self, name: str, key: str) -> bytes | None:
             from raycons import aio
 
             cluster = await aio.connect(name)
-            return await cluster.kv().get("greeting")
+            return await cluster.kv().get(key)
 
-    assert ray.get(read_in_a_task.remote(yard.name)) == b"hello"
     reader = Reader.remote()  # type: ignore[attr-defined]
-    assert ray.get(reader.read.remote(yard.name)) == b"hello"
+    for read in (read_in_a_task.remote, reader.read.remote):
+        assert recordings.wrap(Elsewhere(yard.name, read)).get("greeting") == b"hello"
 
 
 def test_two_starts_at_once_make_one_cluster(yard: Yard) -> None:
@@ -142,27 +158,31 @@ def test_stop_keeps_the_data_and_start_resumes_it(
     assert recordings.wrap(resumed.kv()).get("key/099") == b"99"
 
 
-def test_destroy_removes_the_stores(yard: Yard, transport: TransportKind) -> None:
+def test_destroy_removes_the_stores(
+    yard: Yard, recordings: Recordings, transport: TransportKind
+) -> None:
     cluster = yard.start(transport=transport, replicas=1)
-    cluster.kv().put("a", b"1")
+    recordings.wrap(cluster.kv()).put("a", b"1")
     assert yard.store(1).is_dir()
     raycons.stop(yard.name, destroy=True)
     assert not yard.store(1).exists()
     anew = yard.start(transport=transport, replicas=1)
     assert anew.uuid != cluster.uuid
-    assert anew.kv().get("a") is None
+    assert recordings.wrap(anew.kv(), "anew").get("a") is None
 
 
-def test_a_cluster_in_a_place_of_its_own_is_not_made_again_elsewhere(yard: Yard) -> None:
+def test_a_cluster_in_a_place_of_its_own_is_not_made_again_elsewhere(
+    yard: Yard, recordings: Recordings
+) -> None:
     first = yard.start(replicas=1)
-    first.kv().put("a", b"1")
+    recordings.wrap(first.kv()).put("a", b"1")
     raycons.stop(yard.name)
     for path in (None, yard.root / "other"):
         with pytest.raises(errors.ClusterExists, match=f"with path='{yard.root}'"):
             raycons.start(yard.name, replicas=1, path=path, timeout=5)
     resumed = yard.start(replicas=1)
     assert resumed.uuid == first.uuid
-    assert resumed.kv().get("a") == b"1"
+    assert recordings.wrap(resumed.kv()).get("a") == b"1"
     raycons.stop(yard.name)
     raycons.stop(yard.name, destroy=True)  # the hosts remember where it lies
     assert not yard.store(1).exists()

@@ -11,6 +11,7 @@ import ray
 from raycons.config import MemberSettings
 from raycons.transport.counters import NAMES as TRANSPORT_COUNTERS
 from tests.cluster.yard import Yard, eventually
+from tests.recording import Recordings
 
 NAMES = (
     "raycons_proposals_total",
@@ -50,9 +51,9 @@ def knock(address: str) -> None:
             """The member greets before it listens."""
 
 
-def test_metrics_reach_rays_endpoint(yard: Yard) -> None:
+def test_metrics_reach_rays_endpoint(yard: Yard, recordings: Recordings) -> None:
     cluster = yard.start(member=MemberSettings(log_limit_bytes=20_000, write_behind_s=0.1))
-    kv = cluster.kv()
+    kv = recordings.wrap(cluster.kv())
     for number in range(100):
         kv.put(f"key/{number}", bytes(1000))
 

@@ -16,6 +16,7 @@ from raycons import errors
 from raycons.cluster.blocking import Cluster
 from raycons.config import MIB, MemberSettings, RaftSettings
 from tests.cluster.yard import Yard
+from tests.recording import Recordings
 
 BOUNDS = MemberSettings(max_value_bytes=4 * MIB)
 
@@ -43,19 +44,20 @@ def test_the_digest_of_a_member_that_does_not_exist(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("transport", ["tcp", "actor"])
 def test_values_up_to_the_bound_that_the_cluster_was_started_with(
-    yard: Yard, transport: str
+    yard: Yard, recordings: Recordings, transport: str
 ) -> None:
-    kv = yard.start(storage="memory", member=BOUNDS, transport=transport).kv()
-    largest = bytes(4 * MIB)
+    cluster = yard.start(storage="memory", member=BOUNDS, transport=transport)
+    kv, largest = recordings.wrap(cluster.kv()), b"x" * (4 * MIB)
     for key in ("a", "b", "c", "d", "e"):
         kv.put(key, largest)
     assert kv.get("a") == largest
-    assert [entry.value for entry in kv.range()] == [largest] * 5
-    assert kv.txn().then(kv.op.put("f", largest)).commit().succeeded
+    whole = cluster.kv()
+    assert [entry.value for entry in whole.range()] == [largest] * 5
+    assert whole.txn().then(whole.op.put("f", largest)).commit().succeeded
     with pytest.raises(errors.BadArgument, match="at most 4194304"):
         kv.put("a", largest + b"1")
     with pytest.raises(errors.BadArgument, match="at most 4194304"):
-        raycons.connect(yard.name).kv().put("a", largest + b"1")
+        recordings.wrap(raycons.connect(yard.name).kv()).put("a", largest + b"1")
 
 
 def test_other_settings_for_a_running_cluster_are_refused(place: Yard, cluster: Cluster) -> None:
@@ -91,9 +93,9 @@ def test_timeouts_that_make_no_sense(cluster: Cluster) -> None:
     assert cluster.members() == (1, 2, 3)
 
 
-def test_a_stop_from_another_process_is_told(yard: Yard) -> None:
+def test_a_stop_from_another_process_is_told(yard: Yard, recordings: Recordings) -> None:
     cluster = yard.start(replicas=1)
-    kv = cluster.kv()
+    kv = recordings.wrap(cluster.kv())
     kv.put("a", b"1")
     stop_elsewhere(yard.name, yard.root)
     words = rf"{yard.name!r} has no members: it was stopped or ended; raycons\.start"
@@ -106,7 +108,7 @@ def test_a_stop_from_another_process_is_told(yard: Yard) -> None:
     again = rf"was stopped and resumed .* raycons\.connect\({yard.name!r}\)"
     with pytest.raises(errors.Unavailable, match=again):
         kv.put("a", b"2", timeout=3)
-    assert resumed.kv().get("a") == b"1"
+    assert recordings.wrap(resumed.kv()).get("a") == b"1"
     assert cluster.status().leader == 1
 
 

@@ -9,6 +9,7 @@ from raycons import aio, errors
 from raycons.client.settings import ClientSettings
 from raycons.config import MemberSettings, RaftSettings
 from tests.cluster.yard import Yard
+from tests.recording import Recordings
 
 VALUE = bytes(1000)
 PATIENT = RaftSettings(election_timeout_s=1.5, max_uncommitted_bytes=40_000)
@@ -29,10 +30,10 @@ async def refusal(ask: Callable[[], Awaitable[object]]) -> BaseException:
     return outcome
 
 
-async def the_members_bounds(name: str) -> None:
+async def the_members_bounds(name: str, recordings: Recordings) -> None:
     """A leader whose followers are cut off holds one write and one read, and refuses more."""
     async with await aio.connect(name) as cluster:
-        kv = cluster.kv()
+        kv = recordings.wrap(cluster.kv())
         await kv.put("first", b"1")
         status = await cluster.status()
         followers = [each for each in status.voters if each != status.leader]
@@ -57,13 +58,15 @@ async def the_members_bounds(name: str) -> None:
         # write that is alone above the bound.
         await asyncio.gather(*(kv.put(f"crowd/{number}", 30 * VALUE) for number in range(20)))
         await kv.put("large", 100 * VALUE)
-        assert len(await kv.range(prefix="crowd/", keys_only=True)) == 20
+        assert len(await cluster.kv().range(prefix="crowd/", keys_only=True)) == 20
 
 
-async def a_bound_of_its_own(name: str, prefix: str, client: ClientSettings, message: str) -> None:
+async def a_bound_of_its_own(
+    name: str, recordings: Recordings, prefix: str, client: ClientSettings, message: str
+) -> None:
     """A client with room for ten puts is asked for thirty at once."""
     async with await aio.connect(name, client=client) as cluster:
-        kv = cluster.kv()
+        kv = recordings.wrap(cluster.kv())
         keys = [f"{prefix}/{number:02}" for number in range(30)]
         results = await asyncio.gather(
             *(kv.put(key, VALUE) for key in keys), return_exceptions=True
@@ -74,23 +77,28 @@ async def a_bound_of_its_own(name: str, prefix: str, client: ClientSettings, mes
             assert isinstance(error, errors.Overloaded), repr(error)
             assert message in str(error)
         done = [key for key, each in zip(keys, results, strict=True) if isinstance(each, int)]
-        assert [each.key.decode() for each in await kv.range(prefix=f"{prefix}/")] == done
+        found = await cluster.kv().range(prefix=f"{prefix}/")
+        assert [each.key.decode() for each in found] == done
         await kv.put(keys[-1], VALUE)  # there is room again
 
 
-def test_overload_is_refused_with_a_remedy_and_loses_nothing(yard: Yard) -> None:
+def test_overload_is_refused_with_a_remedy_and_loses_nothing(
+    yard: Yard, recordings: Recordings
+) -> None:
     yard.start(raft=PATIENT, member=MemberSettings(max_pending_reads=1), fault_injection=True)
 
     async def story() -> None:
-        await the_members_bounds(yard.name)
+        await the_members_bounds(yard.name, recordings)
         await a_bound_of_its_own(
             yard.name,
+            recordings,
             "operations",
             ClientSettings(max_in_flight_operations=10),
             "10 operations are in flight, which is this client's bound; await some before",
         )
         await a_bound_of_its_own(
             yard.name,
+            recordings,
             "bytes",
             ClientSettings(max_in_flight_bytes=11_000),
             "this client's bound of 11000; await some operations before you start more",

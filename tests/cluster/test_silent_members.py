@@ -17,6 +17,7 @@ from raycons.cluster.lifecycle import connect_cluster
 from raycons.cluster.naming import running_members
 from raycons.member.naming import NAMESPACE, supervisor_name
 from tests.cluster.yard import Yard
+from tests.recording import Recordings
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -40,22 +41,26 @@ def test_silence_is_not_absence(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asyncio.run(fleet.adopt("prod")) is None
 
 
-def test_a_start_finds_the_cluster_whose_members_are_starting_anew(yard: Yard) -> None:
+def test_a_start_finds_the_cluster_whose_members_are_starting_anew(
+    yard: Yard, recordings: Recordings
+) -> None:
     cluster = yard.start(replicas=1)
-    cluster.kv().put("a", b"1")
+    kv = recordings.wrap(cluster.kv())
+    kv.put("a", b"1")
     supervisor = ray.get_actor(supervisor_name(yard.name), namespace=NAMESPACE)
     ray.kill(supervisor, no_restart=False)  # with all it knew
     kill_members(cluster)
     again = yard.start(replicas=1)
-    assert again.kv().get("a") == b"1"  # so it was given the secret that the members have
-    assert cluster.kv().get("a") == b"1"
+    # So it was given the secret that the members have.
+    assert recordings.wrap(again.kv()).get("a") == b"1"
+    assert kv.get("a") == b"1"
     assert again.add_member() == 2  # and so was the supervisor
 
 
-def test_a_stop_ends_members_that_are_starting_anew(yard: Yard) -> None:
+def test_a_stop_ends_members_that_are_starting_anew(yard: Yard, recordings: Recordings) -> None:
     cluster = yard.start(replicas=1)
-    cluster.kv().put("a", b"1")
+    recordings.wrap(cluster.kv()).put("a", b"1")
     kill_members(cluster)
     raycons.stop(yard.name)
     assert running_members(yard.name) == []
-    assert yard.start(replicas=1).kv().get("a") == b"1"
+    assert recordings.wrap(yard.start(replicas=1).kv()).get("a") == b"1"

@@ -22,6 +22,7 @@ from raycons.cluster.status import lost_with_memory, tolerated_losses, view_of_l
 from raycons.config import MemberSettings
 from raycons.consensus.configuration import Configuration, Peer, Role
 from tests.cluster.yard import Yard, eventually, whole
+from tests.recording import Recordings
 
 CHARTER = Charter(name="c", uuid="u", secret=b"s", settings=ClusterSettings())
 THREE = Configuration(
@@ -144,9 +145,9 @@ def role_changes(log: Path) -> list[dict[str, str]]:
     ]
 
 
-def test_real_members_tell_all_of_themselves(yard: Yard) -> None:
+def test_real_members_tell_all_of_themselves(yard: Yard, recordings: Recordings) -> None:
     cluster = yard.start(member=MemberSettings(log_limit_bytes=20_000, write_behind_s=0.05))
-    kv = cluster.kv()
+    kv = recordings.wrap(cluster.kv())
     kv.put("key", bytes(15_000))
     kv.put("key", bytes(15_000))
 

@@ -1,8 +1,13 @@
-"""What tests record is judged: a read that was old fails the test, and its story is told."""
+"""What tests record is judged: a read that was old fails the test, and its story is told.
+
+And every test that has clients records what they do, or it is said here why not.
+"""
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -85,3 +90,89 @@ def test_what_cannot_be_decided_fails_the_test(
     recordings.recorder("cluster").done(call, None)
     with pytest.raises(pytest.fail.Exception, match="undecided"):
         recordings.judge()
+
+
+# --- no test forgets it ---------------------------------------------------------------------------
+
+TESTS = Path(__file__).parents[1]
+HANDLE = re.compile(r"(?:\w\.kv|\bAsyncKv(?:\[\w+\])?)\(")
+# Into a recorder; for reads of several keys, which no history holds; or only to look inside.
+RECORDED = re.compile(r"wrap\(.*?(?:\.kv|AsyncKv(?:\[\w+\])?)\(|\.kv\(\)\.(?:range|scan|_client)\b")
+
+# Who gets a handle that does not record, and why.
+UNRECORDED = {
+    "client": "one machine that plays the members",
+    "safety/test_clock.py": "writes that move the log's clock on; nobody reads",
+    "safety/test_failed_sync.py": "its process ends, and a recorder's last operations with it",
+    "safety/test_formats.py": "writes that show that it still serves; nobody reads",
+    "safety/test_identity.py": "writes that show that it still serves; nobody reads",
+    "safety/test_memory.py": "its history would be as large as its stores",
+    "safety/test_million_keys.py": "its history would be as large as its stores",
+    "chaos/test_run.py::test_each_proof_fails_where_its_claim_is_not_true": "behind the recorder",
+    "cli/test_demo.py::LOSES_A_WRITE": "behind the recorder",
+    "cluster/test_lifecycle.py::test_a_new_cluster_serves_the_whole_interface": "a transaction",
+    "cluster/test_lifecycle.py::test_tasks_and_actors_connect_by_name": "recorded by who calls",
+    "cluster/test_misuse.py::test_values_up_to_the_bound_that_the_cluster_was_started_with": (
+        "a transaction"
+    ),
+    "cluster/test_misuse.py::test_a_handle_is_not_for_tasks": "it is refused",
+    "cluster/test_nodes.py::test_everything_is_killed_and_ray_starts_anew": (
+        "its process is killed, and keeps a list of what was acknowledged instead"
+    ),
+}
+
+
+def unrecorded(place: str, text: str) -> list[str]:
+    """Where a handle is made that does not record, in a script within a text, too: `file::name`."""
+    lines = [RECORDED.sub("", line) for line in text.splitlines()]
+    return [
+        f"{place}::{_name(statement)}"
+        for statement in ast.parse(text).body
+        if any(map(HANDLE.search, lines[statement.lineno - 1 : statement.end_lineno]))
+    ]
+
+
+def _name(statement: ast.stmt) -> str:
+    if isinstance(statement, ast.Assign):
+        return ast.unparse(statement.targets[0])
+    return getattr(statement, "name", "")
+
+
+def excuse(found: str) -> str | None:
+    """The one of the list that it falls under."""
+    place = found.partition("::")[0]
+    return next(
+        (each for each in (found, place, *place.split("/")[:1]) if each in UNRECORDED), None
+    )
+
+
+def test_every_handle_to_a_cluster_records() -> None:
+    found = [
+        one
+        for path in sorted(TESTS.rglob("*.py"))
+        if path != Path(__file__)
+        for one in unrecorded(path.relative_to(TESTS).as_posix(), path.read_text())
+    ]
+    excuses = {one: excuse(one) for one in found}
+    forgotten = sorted(one for one, given in excuses.items() if given is None)
+    assert not forgotten, "use recordings.wrap(...), or say above why not"
+    assert set(excuses.values()) == UNRECORDED.keys()
+
+
+def test_a_handle_that_does_not_record_is_found() -> None:
+    text = """
+def test_something(yard, recordings):
+    recordings.wrap(yard.start().kv()).put("a", b"1")
+    assert not cluster.kv().range(prefix="b")
+    {}
+
+SCRIPT = "kv = recordings.wrap(cluster.kv())"
+"""
+    for line, forgets in (
+        ("kv = cluster.kv()", True),
+        ("await AsyncKv(client).get(1)", True),
+        ("one, other = recordings.wrap(cluster.kv()), cluster.kv()", True),
+        ("kv = recordings.wrap(AsyncKv[int](client))", False),
+    ):
+        expected = ["x.py::test_something"] if forgets else []
+        assert unrecorded("x.py", text.format(line)) == expected
