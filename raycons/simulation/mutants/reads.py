@@ -15,7 +15,7 @@ def read_without_asking_anybody(patch: Patch) -> None:
     patch.edit(Reads._read_as_leader, "self.lease_holds(now)", "True")
 
 
-@mutant("dissertation, section 6.4; etcd 3879", worlds.torn)
+@mutant("dissertation, section 6.4", worlds.torn)
 def read_index_before_the_no_op(patch: Patch) -> None:
     """A new leader reads at a commit index that may be behind what was acknowledged."""
     patch.edit(Reads.begin_read_round, " or self.commit < self.term_start", "")
@@ -43,7 +43,7 @@ def read_quorum_one_short(patch: Patch) -> None:
     )
 
 
-@mutant("dissertation, section 6.4, step 4", worlds.lagging_states)
+@mutant("dissertation, section 6.4, step 4; etcd 3879", worlds.lagging_states)
 def read_before_it_is_applied(patch: Patch) -> None:
     """A confirmed read does not wait until the state has caught up."""
     patch.edit(Service.serve_reads, "self._state.applied[0]", "2**62")
