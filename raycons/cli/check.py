@@ -7,6 +7,7 @@ import importlib.util
 import sys
 import time
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import click
@@ -80,7 +81,9 @@ def command(
     except BadHistory as error:
         click.echo(f"raycons: {history}: {error}", err=True)
         context.exit(BAD_INPUT)
-    except Exception as error:  # noqa: BLE001  whatever a model of the user's raises
+    except Exception as error:
+        if not is_of_model(error, model):
+            raise
         click.echo(f"raycons: the model {model_name} cannot take this history: {error!r}", err=True)
         context.exit(BAD_INPUT)
     _show(verdict, time.monotonic() - begin, form)
@@ -107,6 +110,17 @@ def model_named(name: str) -> Model:
     if not isinstance(made, Model):
         raise BadArgument(f"{name} is no raycons.verify.Model")
     return made
+
+
+def is_of_model(error: Exception, model: Model) -> bool:
+    """Whether the model's code raised it, or has a state that no search can remember.
+
+    Whatever else a check raises is an error of the checker.
+    """
+    modules = (sys.modules.get(kind.__module__) for kind in type(model).__mro__)
+    files = {getattr(module, "__file__", None) for module in modules}
+    raised_in = {frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__)}
+    return isinstance(error, BadArgument) or not files.isdisjoint(raised_in)
 
 
 def _module(name: str) -> Any:

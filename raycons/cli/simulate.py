@@ -12,7 +12,7 @@ from raycons.errors import BadArgument
 from raycons.simulation.campaign import DEFAULT_SECONDS, PROTOCOLS, Campaign, Finding, simulate
 from raycons.simulation.determinism import check_determinism
 from raycons.simulation.run import Outcome
-from raycons.simulation.shrink import shrink
+from raycons.simulation.shrink import Shrunk, shrink
 
 STORY_LINES = 40
 
@@ -42,7 +42,8 @@ STORY_LINES = 40
     "--shrink",
     "shrinks",
     is_flag=True,
-    help="Leave out the faults that a failing seed does not need, and show the rest.",
+    help="Leave out the faults that a failing seed does not need, and show the rest (in JSON: "
+    "`shrunk`, for each violation).",
 )
 @click.option(
     "--require-coverage",
@@ -73,11 +74,14 @@ def command(
     """
     if compared is not None:
         context.exit(compare(range(first_seed, first_seed + compared), seconds, output))
-    campaign = run(protocol, seeds, first_seed, seed, seconds, jobs, output)
+    campaign = run(protocol, seeds, first_seed, seed, seconds, jobs)
+    if output == "json":
+        print_json(campaign, seconds, shrinks=shrinks)
+    else:
+        _print_table(campaign)
+        for finding in campaign.violations if shrinks else ():
+            print_shrunk(_shrunk(finding, seconds))
     if campaign.violations:
-        if shrinks and output == "table":
-            for finding in campaign.violations:
-                print_shrunk(finding.seed, seconds)
         context.exit(1)
     context.exit(3 if require_coverage and campaign.never_reached else 0)
 
@@ -89,34 +93,43 @@ def run(
     seed: int | None,
     seconds: float,
     jobs: int,
-    output: str,
 ) -> Campaign:
-    """Run the campaign, and print what it came to."""
+    """Run the campaign; raises click.UsageError for what no campaign can be."""
     if seed is not None:
         first_seed, seeds = seed, 1
     try:
-        campaign = _with_progress(protocol, seeds, first_seed, seconds, jobs)
+        return _with_progress(protocol, seeds, first_seed, seconds, jobs)
     except BadArgument as error:
         raise click.UsageError(str(error)) from error
-    if output == "json":
-        click.echo(msgspec.json.encode(campaign).decode())
-    else:
-        _print_table(campaign)
-    return campaign
 
 
-def print_shrunk(seed: int, seconds: float) -> None:
-    """Leave out what the failure of `seed` does not need, and tell the story of the rest."""
-    console = Console()
+def print_json(campaign: Campaign, seconds: float, *, shrinks: bool) -> None:
+    """Print what the campaign came to, and with `shrinks` what each of its violations needs."""
+    told = msgspec.to_builtins(campaign)
+    if shrinks:
+        told["shrunk"] = [_shrunk(finding, seconds) for finding in campaign.violations]
+    click.echo(msgspec.json.encode(told).decode())
+
+
+def _shrunk(finding: Finding, seconds: float) -> Shrunk:
+    """Leave out what the failure of a seed does not need."""
+    seed = finding.seed
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(f"shrinking seed {seed}", total=None)
         shrunk = shrink(seed, seconds, lambda name: progress.update(task, description=name))
-    if shrunk is None or shrunk.outcome.violation is None:
+    if shrunk is None:
         raise click.ClickException(f"seed {seed} did not fail again; run --check-determinism")
-    broken = shrunk.outcome.violation
+    return shrunk
+
+
+def print_shrunk(shrunk: Shrunk) -> None:
+    """Tell the story of what is left of a failing seed."""
+    console, broken = Console(), shrunk.outcome.violation
+    assert broken is not None
     lines = [
         *shrunk.outcome.story[-STORY_LINES:],
-        f"seed {seed}, after {shrunk.runs} runs: {broken.invariant}: {broken.message}",
+        f"seed {shrunk.outcome.seed}, after {shrunk.runs} runs: "
+        f"{broken.invariant}: {broken.message}",
         f"needs: {', '.join([*shrunk.faults, *shrunk.bends]) or 'no fault'}",
         f"does not need: {', '.join(shrunk.left_out) or 'nothing that could be left out'}",
     ]

@@ -19,6 +19,7 @@ MAX_RUNS = 60
 class Shrunk(msgspec.Struct, frozen=True):
     """The smallest failing run that was found."""
 
+    scenario: Scenario
     outcome: Outcome
     faults: list[str]  # the kinds that are left
     bends: list[str]  # the points that are left
@@ -50,7 +51,7 @@ def shrink(
         if again.violation is not None and again.violation.invariant == invariant:
             scenario, outcome = smaller, again
             left_out.append(name)
-    return Shrunk(outcome, list(scenario.rates), list(scenario.bends), left_out, runs)
+    return Shrunk(scenario, outcome, list(scenario.rates), list(scenario.bends), left_out, runs)
 
 
 def _without(scenario: Scenario, name: str) -> Scenario:

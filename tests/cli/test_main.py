@@ -9,6 +9,7 @@ from types import ModuleType
 
 import click
 import pytest
+import ray
 
 from raycons.cli import main
 from raycons.cluster import connection, handle, lifecycle, opening, rays
@@ -60,6 +61,24 @@ def test_an_error_is_one_line_and_a_code(
     assert main.run(["status"]) == code
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", line)
+
+
+def test_a_ray_that_does_not_let_go_does_not_change_the_code(
+    failing: list[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse() -> None:
+        raise RuntimeError("the core worker hangs")
+
+    monkeypatch.setattr(ray, "shutdown", refuse)
+    failing.append(BadArgument("replicas=0: too few"))
+    with pytest.raises(SystemExit) as ended:
+        main.main(["status"])
+    assert ended.value.code == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "raycons: replicas=0: too few"
+    assert second.startswith("raycons: Ray did not let go: unexpected RuntimeError: the core")
 
 
 # What the API says, with the line of code that says it.

@@ -54,6 +54,15 @@ LEAST_PER_SEED = {
     "result RangeDone": 20,
 }
 
+# Of what is listed as rare, what the first seeds reach fewer than ten times: that is luck.
+TOO_RARE = {
+    "because our disk does not answer",
+    "because removed from the configuration",
+    "impostor copy",
+    "retired",
+    "StoreCorrupt",
+}
+
 
 def check(campaign: Campaign) -> None:
     for finding in campaign.violations:
@@ -65,7 +74,9 @@ def check(campaign: Campaign) -> None:
 
 @pytest.mark.timeout(240)
 def test_a_short_campaign_finds_nothing_in_a_world_full_of_faults() -> None:
-    check(simulate("raft", FIRST_SEEDS, jobs=os.cpu_count() or 1))
+    campaign = simulate("raft", FIRST_SEEDS, jobs=os.cpu_count() or 1)
+    check(campaign)
+    assert set(campaign.never_reached) <= TOO_RARE
 
 
 @pytest.mark.long

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from raycons.cli.simulate import command
 from raycons.simulation.faults import Nemesis
 from raycons.simulation.run import Run
+from raycons.simulation.scenario import Scenario
 from raycons.simulation.shrink import shrink
 from raycons.simulation.world import Violation
 
@@ -49,3 +53,23 @@ def test_the_command_shows_what_is_left(seed: int) -> None:
     assert result.exit_code == 1
     assert "needs: pause\n" in result.output
     assert "planted: a pause is too much for it" in result.output
+
+
+def test_json_holds_the_scenario_that_is_left(seed: int) -> None:
+    arguments = ["--seed", str(seed), "--seconds", str(SECONDS), "--shrink", "--format", "json"]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    [shrunk] = told["shrunk"]
+    assert (shrunk["faults"], shrunk["bends"]) == (["pause"], [])
+    assert shrunk["outcome"]["violation"]["invariant"] == told["violations"][0]["invariant"]
+    scenario = msgspec.convert(shrunk["scenario"], Scenario)
+    again = Run(seed, scenario).execute(SECONDS)
+    assert msgspec.to_builtins(again) == shrunk["outcome"]
+
+
+def test_without_the_option_nothing_is_shrunk(seed: int) -> None:
+    arguments = ["--seed", str(seed), "--seconds", str(SECONDS), "--format", "json"]
+    told = json.loads(CliRunner().invoke(command, arguments).stdout)
+    assert told["violations"]
+    assert "shrunk" not in told
