@@ -22,7 +22,7 @@ def hung_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
     def look_here(cluster: str, path: str | None, node: str) -> None:
         looking.set()
-        mended.wait(60)
+        mended.wait(20)
 
     context = SimpleNamespace(get_node_id=lambda: "here")
     monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
@@ -37,7 +37,7 @@ def hung_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 def test_a_disk_that_hangs_takes_no_thread_from_the_rest(hung_disk: threading.Event) -> None:
     async def story() -> None:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(10):
             for _ in range(3):
                 [report] = await hosts.look_everywhere("prod", ClusterSettings())
                 assert (report.node, report.silent) == ("here", True)

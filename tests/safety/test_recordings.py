@@ -117,7 +117,7 @@ UNRECORDED = {
     ),
     "cluster/test_misuse.py::test_a_handle_is_not_for_tasks": "it is refused",
     "cluster/test_nodes.py::test_everything_is_killed_and_ray_starts_anew": (
-        "its process is killed, and keeps a list of what was acknowledged instead"
+        "its process is killed, and writes its history by itself"
     ),
 }
 
