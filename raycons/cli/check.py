@@ -70,7 +70,8 @@ def command(
     """Judge a history of operations: one JSON object a line (docs/verification.md).
 
     Exit code 0: linearizable; 1: not, and the smallest part that shows it is shown; 2: undecided
-    within the timeout; 3: the history is not one, and its first bad line is named.
+    within the timeout; 3: the history is not one, and its first bad line is named, or the model
+    raised an exception.
     """
     if picture is not None:
         check_name(picture)
