@@ -11,11 +11,14 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from raycons.cli import localray
 from tests.cli.sandbox import TIMEOUT_S, Sandbox
+from tests.recording import Recordings
 
 PORTS = range(23600, 23650)
 UP = ("--storage=memory", f"--port-range={PORTS[0]}-{PORTS[-1]}", "--repair-grace=12.5")
@@ -135,6 +138,47 @@ def test_a_swap_that_fails_says_what_may_be_the_reason(
     assert (done.returncode, done.stderr) == (1, b"")
     assert done.stdout.decode() == f"{key} {says}; nothing was changed\n"
     assert running.json(*swap, code=1) == {"key": key, "succeeded": False}
+
+
+class Commands:
+    """`raycons kv` as a handle."""
+
+    def __init__(self, running: Sandbox) -> None:
+        self._running = running
+
+    def _told(self, *arguments: str) -> dict[str, Any]:
+        done = self._running.run("kv", *arguments, "--format", "json")
+        told: dict[str, Any] = json.loads(done.stdout)  # nothing where it failed
+        return told
+
+    def put(self, key: str, value: str) -> int:
+        return int(self._told("put", key, value)["revision"])
+
+    def get(self, key: str) -> str | None:
+        return self._told("get", key).get("value")
+
+    def compare_and_swap(self, key: str, *, expect: str | None, value: str) -> bool:
+        expected = ["--expect-absent"] if expect is None else ["--expect", expect]
+        return bool(self._told("cas", key, value, *expected)["succeeded"])
+
+    def delete(self, key: str) -> int:
+        return int(self._told("delete", key)["deleted"])
+
+
+@pytest.mark.long
+def test_what_commands_do_at_the_same_time_is_linearizable(
+    running: Sandbox, recordings: Recordings
+) -> None:
+    kv = recordings.wrap(Commands(running))
+
+    def use(name: str) -> None:
+        kv.put("shared", name)
+        kv.compare_and_swap("shared", expect=kv.get("shared"), value=f"{name} again")
+        kv.delete("shared")
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(use, ("one", "two")))
+    assert kv.get("shared") is None
 
 
 def test_range_and_delete(running: Sandbox) -> None:

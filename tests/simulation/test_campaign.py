@@ -60,7 +60,6 @@ TOO_RARE = {
     "because removed from the configuration",
     "impostor copy",
     "retired",
-    "StoreCorrupt",
 }
 
 
