@@ -23,6 +23,7 @@ class Ballot(NamedTuple):
 
 
 NO_BALLOT = Ballot(0, 0, 0)
+MAX_SHOWN = 24  # characters of a value in a story
 
 
 class Proposal(NamedTuple):
@@ -66,3 +67,41 @@ class Refusal(_Message, frozen=True):
 
     ballot: Ballot  # that was refused
     promised: Ballot
+
+
+def told(message: Prepare | Promise | Accept | Accepted | Refusal) -> str:
+    """A message in the paper's words, as stories and charts show it.
+
+    >>> told(Promise(Ballot(2, 11, 7), Proposal(Ballot(1, 12, 7), b"a")))
+    "promise 2.11, having accepted 1.12 b'a'"
+    """
+    match message:
+        case Prepare(ballot):
+            return f"prepare {_told(ballot)}"
+        case Promise(ballot, accepted):
+            before = "" if accepted is None else f", having accepted {_told_proposal(accepted)}"
+            return f"promise {_told(ballot)}{before}"
+        case Accept(proposal):
+            return f"accept {_told_proposal(proposal)}"
+        case Accepted(proposal):
+            return f"accepted {_told_proposal(proposal)}"
+        case Refusal(ballot, promised):
+            return f"refuse {_told(ballot)}, having promised {_told(promised)}"
+
+
+def _told(ballot: Ballot) -> str:
+    return f"{ballot.round}.{ballot.proposer}"
+
+
+def _told_proposal(proposal: Proposal) -> str:
+    return f"{_told(proposal.ballot)} {shortened(proposal.value)}"
+
+
+def shortened(value: bytes) -> str:
+    """A value in at most a few words.
+
+    >>> print(shortened(b"yes"), shortened(b"a" * 100))
+    b'yes' b'aaaaaaaaaaaaaaaa...' (100 bytes)
+    """
+    shown = repr(value)
+    return shown if len(shown) <= MAX_SHOWN else f"{shown[:18]}...' ({len(value):,} bytes)"
