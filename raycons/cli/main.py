@@ -29,6 +29,7 @@ COMMANDS = {
     "chaos": ("raycons.cli.chaos", "chaos"),
     "simulate": ("raycons.cli.simulate", "command"),
     "mutants": ("raycons.cli.mutants", "command"),
+    "explore": ("raycons.cli.explore", "command"),
     "check": ("raycons.cli.check", "command"),
     "demo": ("raycons.cli.demo", "demo"),
 }

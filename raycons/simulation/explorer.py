@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterable
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from raycons.errors import BadArgument
 
-State = TypeVar("State", bound=Hashable)
+State = TypeVar("State")
 
 
 class Scope(Protocol[State]):
@@ -26,6 +26,9 @@ class Scope(Protocol[State]):
     def successors(self, state: State) -> Iterable[tuple[str, State]]:
         """What may happen next, in words, and the state that it leads to."""
 
+    def key(self, state: State) -> Hashable:
+        """What tells it from other states; those of one key lead to the same, but for names."""
+
     def broken(self, state: State) -> str | None:
         """What does not hold in this state; None where all does."""
 
@@ -33,24 +36,11 @@ class Scope(Protocol[State]):
 class Exploration(msgspec.Struct, frozen=True):
     """What an exploration came to. `broken` is None where everything held in every state."""
 
-    states: int
+    states: int  # with different keys
     transitions: int
     depth: int  # of the state that is farthest from the first
     broken: str | None
     story: list[str]  # the shortest way to what is broken
-
-
-class _Search(Generic[State]):
-    def __init__(self) -> None:
-        self.before: dict[State, tuple[State, str] | None] = {}
-
-    def story(self, state: State) -> list[str]:
-        """What led to a state."""
-        told = []
-        while (step := self.before[state]) is not None:
-            state, what = step
-            told.append(what)
-        return told[::-1]
 
 
 def explore(scope: Scope[State], most: int = 5_000_000) -> Exploration:
@@ -58,22 +48,31 @@ def explore(scope: Scope[State], most: int = 5_000_000) -> Exploration:
 
     Raises BadArgument where there are more than `most`: the scope is too large to be exhausted.
     """
-    search: _Search[State] = _Search()
     first = scope.initial()
-    search.before[first] = None
-    waiting = deque([(first, 0)])
+    key = scope.key(first)
+    before: dict[Hashable, tuple[Hashable, str] | None] = {key: None}
+    waiting = deque([(first, key, 0)])
     transitions = depth = 0
     while waiting:
-        state, depth = waiting.popleft()
+        state, key, depth = waiting.popleft()
         broken = scope.broken(state)
         if broken is not None:
-            story = search.story(state)
-            return Exploration(len(search.before), transitions, depth, broken, story)
+            return Exploration(len(before), transitions, depth, broken, _story(before, key))
         for what, after in scope.successors(state):
             transitions += 1
-            if after not in search.before:
-                if len(search.before) >= most:
+            key_after = scope.key(after)
+            if key_after not in before:
+                if len(before) >= most:
                     raise BadArgument(f"more than {most:,} states: choose a smaller scope")
-                search.before[after] = state, what
-                waiting.append((after, depth + 1))
-    return Exploration(len(search.before), transitions, depth, None, [])
+                before[key_after] = key, what
+                waiting.append((after, key_after, depth + 1))
+    return Exploration(len(before), transitions, depth, None, [])
+
+
+def _story(before: dict[Hashable, tuple[Hashable, str] | None], key: Hashable) -> list[str]:
+    """What led to a state."""
+    told = []
+    while (step := before[key]) is not None:
+        key, what = step
+        told.append(what)
+    return told[::-1]

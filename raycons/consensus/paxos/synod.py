@@ -103,6 +103,11 @@ class Acceptor:
         told = (sender, *self._learners)
         return [keep, *(Send(to, Accepted(proposal), after=keep.number) for to in told)]
 
+    def remind(self, learner: LearnerId) -> list[Effect]:
+        """A learner that missed what was accepted, or forgot it, asks for it."""
+        accepted = self.state.accepted
+        return [] if accepted is None else [Send(learner, Accepted(accepted), after=self._writes)]
+
     def _keep(self, state: AcceptorState) -> Keep:
         self.state = state
         self._writes += 1
@@ -154,6 +159,15 @@ class Proposer:
             return [Chosen(self.state.chosen)]
         self._become(value=value)
         return self._prepare(now)
+
+    def abandon(self) -> None:
+        """Begin no ballot any more until the next `propose`.
+
+        What it has sent stays under way: a value that it asked to accept may still be chosen.
+        """
+        if self.state.chosen is None:
+            self._leave_ballot()
+            self._deadline = NEVER
 
     def tick(self, now: float) -> list[Effect]:
         """A pause is over, or a quorum did not answer in time: another ballot."""
@@ -217,16 +231,14 @@ class Proposer:
         self._become(highest=max(state.highest, message.promised))
         if message.ballot == state.ballot and state.chosen is None:
             # Others of the quorum may still answer, but a duel would go on: give way for a while.
-            self._become(
-                ballot=NO_BALLOT,
-                promises=frozenset(),
-                proposal=None,
-                accepted=frozenset(),
-                refusals=state.refusals + 1,
-            )
+            self._leave_ballot()
+            self._become(refusals=state.refusals + 1)
             shortest, longest = BACKOFF_S
             pause_s = min(longest, shortest * 2**state.refusals)
             self._deadline = now + pause_s * self._random.uniform(0.5, 1.5)
+
+    def _leave_ballot(self) -> None:
+        self._become(ballot=NO_BALLOT, promises=frozenset(), proposal=None, accepted=frozenset())
 
     def _to_all(self, message: Any) -> list[Effect]:
         return [Send(acceptor, message) for acceptor in sorted(self._quorums.acceptors)]

@@ -4,6 +4,7 @@
     registry    what a mutant is; all of them by name
     worlds      the scenarios in which some of them can be met at all
     elections, replication, ...    the mutants themselves, one file a duty
+    synod       mistakes in single-decree Paxos, which the explorer finds
     hunt        how many seeds it takes until each is found
     page        the table of a hunt in `docs/verification.md`
 
