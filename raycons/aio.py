@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from typing import Any
 
+from raycons.client.codecs import codec_named
 from raycons.client.settings import ClientSettings
 from raycons.cluster import lifecycle
 from raycons.cluster.arguments import check_client, check_start, root_of, settings_of_start
@@ -22,8 +24,12 @@ from raycons.cluster.naming import check_name
 from raycons.cluster.rays import join_or_start_ray, join_ray, refuse_worker
 from raycons.cluster.settings import Reads, Storage, TransportKind
 from raycons.config import MemberSettings, RaftSettings
+from raycons.consensus.quorum_systems import QuorumSystem
+from raycons.decree.arguments import check_timeout, settings_of_synod
+from raycons.decree.handle import AsyncSynod
+from raycons.decree.lifecycle import start_synod
 
-__all__ = ["AsyncCluster", "connect", "start", "stop"]
+__all__ = ["AsyncCluster", "AsyncSynod", "connect", "start", "stop", "synod"]
 
 
 async def start(
@@ -79,3 +85,32 @@ async def stop(
     await asyncio.get_running_loop().run_in_executor(None, join_ray, name)
     root = root_of(path)
     await lifecycle.stop_cluster(name, destroy=destroy, path=root)
+
+
+async def synod(
+    acceptors: int = 5,
+    proposers: int = 2,
+    learners: int = 1,
+    *,
+    quorums: QuorumSystem | None = None,
+    codec: Any = "bytes",
+    path: str | os.PathLike[str] | None = None,
+    loss: float = 0.0,
+    delay: tuple[float, float] = (0.0, 0.0),
+    timeout: float = 60.0,
+) -> AsyncSynod[Any]:
+    """Start single-decree Paxos: actors that choose one value, once; see `raycons.synod`."""
+    refuse_worker("raycons.aio.synod")
+    settings = settings_of_synod(
+        acceptors=acceptors,
+        proposers=proposers,
+        learners=learners,
+        quorums=quorums,
+        path=path,
+        loss=loss,
+        delay=delay,
+    )
+    check_timeout(timeout)
+    used = codec_named(codec)
+    await asyncio.get_running_loop().run_in_executor(None, join_or_start_ray)
+    return await start_synod(settings, used, timeout)

@@ -9,6 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 # fills the gaps.
 LANES = {
     "tests/cli": "commands",
+    "tests/test_protocols.py": "commands",
     "tests/test_readme.py": "commands",
     **dict.fromkeys(
         (
@@ -16,6 +17,7 @@ LANES = {
             "tests/chaos",
             "tests/client",
             "tests/cluster",
+            "tests/decree",
             "tests/member",
             "tests/safety",
             "tests/transport",

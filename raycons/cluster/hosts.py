@@ -153,12 +153,12 @@ def decode_settings(raw: bytes) -> ClusterSettings:
     return msgspec.json.decode(raw, type=ClusterSettings)
 
 
-async def _on_every_node(function: Callable[..., Any], arguments: Sequence[Any]) -> dict[str, Any]:
+async def on_every_node(function: Callable[..., Any], arguments: Sequence[Any]) -> dict[str, Any]:
     """Run `function(*arguments, node)` on each living node; None where a node gave no answer."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    nodes = [node["NodeID"] for node in await asyncio.to_thread(_nodes) if node["Alive"]]
+    nodes = [node["NodeID"] for node in await asyncio.to_thread(ray_nodes) if node["Alive"]]
     task = ray.remote(num_cpus=0, max_retries=0)(function)
     # A driver may see another disk, or another RAYCONS_HOME, than the workers of its node do.
     here = ray.get_runtime_context().get_node_id() if in_worker() else None
@@ -187,7 +187,7 @@ async def _on_every_node(function: Callable[..., Any], arguments: Sequence[Any])
     return dict(zip(nodes, await asyncio.gather(*(run(node) for node in nodes)), strict=True))
 
 
-def _nodes() -> list[dict[str, Any]]:
+def ray_nodes() -> list[dict[str, Any]]:
     """Ray's nodes. Raises Unavailable where Ray refuses to say."""
     import ray
 
@@ -206,7 +206,7 @@ async def look_everywhere(cluster: str, settings: ClusterSettings) -> list[HostR
     A cluster in memory has no data root, and there each node counts as a host, by Ray's id. What
     the disks hold under its name is reported all the same: it must not be started beside that.
     """
-    answers = await _on_every_node(look_here, (cluster, settings.path))
+    answers = await on_every_node(look_here, (cluster, settings.path))
     reports = [answer or _silent(node) for node, answer in answers.items()]
     if settings.storage == "memory":
         return [
@@ -226,7 +226,7 @@ def _silent(node: str) -> HostReport:
 
 async def destroy_everywhere(cluster: str, path: str | None, uuid: str = "") -> list[str]:
     """Remove the cluster's stores from every living host, as `destroy_here`; the paths removed."""
-    removed = await _on_every_node(_destroy_task, (cluster, path, uuid))
+    removed = await on_every_node(_destroy_task, (cluster, path, uuid))
     return [path for paths in removed.values() for path in paths or ()]
 
 
@@ -236,7 +236,7 @@ def _destroy_task(cluster: str, path: str | None, uuid: str, node: str) -> list[
 
 async def mark_everywhere(marker: Marker) -> None:
     """Have every living host remember the cluster, as `write_marker`."""
-    problems = await _on_every_node(_mark_task, (marker,))
+    problems = await on_every_node(_mark_task, (marker,))
     for node, problem in problems.items():
         if problem != "":
             why = problem or "it gave no answer"

@@ -15,6 +15,8 @@ from raycons.client.blocking import Kv, Txn
 from raycons.client.kv import AsyncKv, AsyncTxn
 from raycons.cluster.blocking import Cluster
 from raycons.cluster.handle import AsyncCluster
+from raycons.decree.blocking import Acceptor, Learner, Proposer, Synod
+from raycons.decree.handle import AsyncAcceptor, AsyncLearner, AsyncProposer, AsyncSynod
 
 # What other modules of the package use of the asyncio handle; no user has a need for it.
 INTERNAL = {"open", "check_open", "cluster_stopped"}
@@ -39,19 +41,28 @@ def public(face: type | ModuleType) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("blocking", "asynchronous"), [(Cluster, AsyncCluster), (Kv, AsyncKv), (Txn, AsyncTxn)]
+    ("blocking", "asynchronous"),
+    [
+        (Cluster, AsyncCluster),
+        (Kv, AsyncKv),
+        (Txn, AsyncTxn),
+        (Synod, AsyncSynod),
+        (Acceptor, AsyncAcceptor),
+        (Proposer, AsyncProposer),
+        (Learner, AsyncLearner),
+    ],
 )
 def test_handles_have_the_same_methods(blocking: type, asynchronous: type) -> None:
     ours, theirs = public(blocking), public(asynchronous)
-    assert {"status", "get", "commit"} & ours.keys()
-    if asynchronous is AsyncCluster:
-        assert theirs.keys() >= INTERNAL
+    assert {"status", "get", "commit", "chart", "crash"} & ours.keys()
+    if asynchronous in (AsyncCluster, AsyncSynod):
+        assert theirs.keys() & INTERNAL
         theirs = {name: each for name, each in theirs.items() if name not in INTERNAL}
     assert ours == theirs
     assert all(getattr(blocking, name).__doc__ for name in ours)
 
 
-@pytest.mark.parametrize("name", ["start", "connect", "stop"])
+@pytest.mark.parametrize("name", ["start", "connect", "stop", "synod"])
 def test_functions_have_the_same_parameters(name: str) -> None:
     blocking, asynchronous = getattr(raycons, name), getattr(raycons.aio, name)
     assert inspect.iscoroutinefunction(asynchronous)
@@ -59,7 +70,8 @@ def test_functions_have_the_same_parameters(name: str) -> None:
 
 
 def test_no_function_is_left_out() -> None:
-    assert set(raycons.aio.__all__) == {"AsyncCluster", "start", "connect", "stop"}
-    assert {"Cluster", "start", "connect", "stop"} <= set(raycons.__all__)
+    named = {"start", "connect", "stop", "synod"}
+    assert set(raycons.aio.__all__) == {"AsyncCluster", "AsyncSynod", *named}
+    assert {"Cluster", "Synod", *named} <= set(raycons.__all__)
     functions = {name for name in raycons.__all__ if inspect.isfunction(getattr(raycons, name))}
-    assert functions == {"start", "connect", "stop"}
+    assert functions == named

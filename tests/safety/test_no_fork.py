@@ -25,7 +25,7 @@ def survey(
     async def on_every_node(*asked: Any) -> dict[str, HostReport | None]:
         return answers
 
-    patch.setattr(hosts, "_on_every_node", on_every_node)
+    patch.setattr(hosts, "on_every_node", on_every_node)
     return asyncio.run(hosts.look_everywhere("prod", settings))
 
 
