@@ -21,6 +21,7 @@ Rules of this file
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from random import Random
 from typing import Any, NamedTuple
 
@@ -42,7 +43,7 @@ from raycons.consensus.quorum_systems import AcceptorId, QuorumSystem
 ProposerId = int
 LearnerId = int
 
-PATIENCE_S = 0.5  # without a quorum's answer, after which a proposer takes another ballot
+PATIENCE_S = 0.5  # after which a proposer asks those again who have not answered
 BACKOFF_S = (0.005, 0.5)  # the first, and the longest, pause of a proposer that was refused
 NEVER = float("inf")
 
@@ -170,10 +171,20 @@ class Proposer:
             self._deadline = NEVER
 
     def tick(self, now: float) -> list[Effect]:
-        """A pause is over, or a quorum did not answer in time: another ballot."""
-        if now < self._deadline or self.state.chosen is not None:
+        """Another ballot where a pause is over; else ask those again who have not answered.
+
+        They are asked under the same ballot, so that answers count however late they come: with
+        another for each silence nothing would be chosen where two round trips take longer.
+        """
+        state = self.state
+        if now < self._deadline or state.chosen is not None:
             return []
-        return self._prepare(now)
+        if state.ballot == NO_BALLOT:
+            return self._prepare(now)
+        self._be_patient(now)
+        if state.proposal is None:
+            return self._to_all(Prepare(state.ballot), {who for who, _ in state.promises})
+        return self._to_all(Accept(state.proposal), state.accepted)
 
     def _prepare(self, now: float) -> list[Effect]:
         state = self.state
@@ -185,8 +196,11 @@ class Proposer:
             proposal=None,
             accepted=frozenset(),
         )
-        self._deadline = now + PATIENCE_S * self._random.uniform(1.0, 2.0)
+        self._be_patient(now)
         return self._to_all(Prepare(ballot))
+
+    def _be_patient(self, now: float) -> None:
+        self._deadline = now + PATIENCE_S * self._random.uniform(1.0, 2.0)
 
     def receive(
         self, sender: AcceptorId, message: Promise | Accepted | Refusal, now: float
@@ -240,8 +254,9 @@ class Proposer:
     def _leave_ballot(self) -> None:
         self._become(ballot=NO_BALLOT, promises=frozenset(), proposal=None, accepted=frozenset())
 
-    def _to_all(self, message: Any) -> list[Effect]:
-        return [Send(acceptor, message) for acceptor in sorted(self._quorums.acceptors)]
+    def _to_all(self, message: Any, but: Collection[AcceptorId] = ()) -> list[Effect]:
+        asked = self._quorums.acceptors.difference(but)
+        return [Send(acceptor, message) for acceptor in sorted(asked)]
 
     def _become(self, **fields: Any) -> None:
         self.state = msgspec.structs.replace(self.state, **fields)
@@ -251,7 +266,7 @@ class Proposer:
 
 
 class LearnerState(msgspec.Struct, frozen=True):
-    """What a learner heard."""
+    """What a learner heard, and once it knows what is chosen, no more than that."""
 
     accepted: frozenset[tuple[Proposal, AcceptorId]] = frozenset()
     chosen: bytes | None = None
@@ -271,6 +286,8 @@ class Learner:
             return []
         accepted = state.accepted | {(message.proposal, sender)}
         holders = {acceptor for proposal, acceptor in accepted if proposal == message.proposal}
-        chosen = message.proposal.value if self._quorums.chooses(holders) else None
-        self.state = LearnerState(accepted, chosen)
-        return [] if chosen is None else [Chosen(chosen)]
+        if not self._quorums.chooses(holders):
+            self.state = LearnerState(accepted)
+            return []
+        self.state = LearnerState(chosen=message.proposal.value)
+        return [Chosen(message.proposal.value)]

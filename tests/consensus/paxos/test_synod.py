@@ -23,6 +23,7 @@ from raycons.consensus.paxos.synod import (
     Chosen,
     Keep,
     Learner,
+    LearnerState,
     Proposer,
 )
 from raycons.consensus.quorum_systems import Majority, Weighted
@@ -141,11 +142,19 @@ def test_pauses_grow_and_differ_so_that_duels_end() -> None:
     assert all(one != other for one, other in zip(*pauses, strict=True))
 
 
-def test_silence_is_followed_by_another_ballot() -> None:
+def test_the_silent_are_asked_again_and_late_answers_count() -> None:
     role = proposer()
     role.propose(b"mine", 0.0)
     assert 0.5 <= role.next_deadline() <= 1.0
-    assert messages(role.tick(1.0))[0] == (1, Prepare(Ballot(2, 11, 7)))
+    role.receive(2, Promise(LOW, None), 0.9)
+    assert messages(role.tick(1.0)) == [(id, Prepare(LOW)) for id in (1, 3)]
+    assert role.tick(1.0) == []
+    proposal = Proposal(LOW, b"mine")
+    assert len(messages(role.receive(3, Promise(LOW, None), 7.0))) == 3
+    role.receive(1, Accepted(proposal), 8.0)
+    assert messages(role.tick(9.0)) == [(id, Accept(proposal)) for id in (2, 3)]
+    assert role.receive(2, Accepted(proposal), 20.0) == [Chosen(b"mine")]
+    assert role.tick(30.0) == []
 
 
 def test_an_abandoned_proposal_sends_nothing_more() -> None:
@@ -176,7 +185,7 @@ def test_a_learner_counts_acceptors_of_one_proposal() -> None:
     assert learner.receive(1, Accepted(low)) == []
     assert learner.receive(3, Accepted(high)) == [Chosen(b"a")]
     assert learner.receive(1, Accepted(high)) == []
-    assert learner.state.chosen == b"a"
+    assert learner.state == LearnerState(chosen=b"a")  # the rest is forgotten
 
 
 # --- the small scope ------------------------------------------------------------------------------
