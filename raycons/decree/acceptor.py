@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,11 +20,10 @@ from raycons.consensus.paxos.messages import NO_BALLOT
 from raycons.consensus.paxos.synod import Acceptor, AcceptorState, Keep, LearnerId
 from raycons.consensus.quorum_systems import AcceptorId
 from raycons.decree.post import Post, synod_directory
-from raycons.decree.recording import read_recordings
 from raycons.decree.spec import AcceptorStatus, Letter, SynodSpec, acceptor_name
 from raycons.errors import StoreCorrupt, StoreError, StoreLocked
 from raycons.member.kernel_syncer import make_syncer
-from raycons.member.syncer import Syncer
+from raycons.member.syncer import Syncer, end_process
 from raycons.store import directory
 from raycons.store.contract import Batch, Space
 
@@ -87,6 +85,8 @@ class AcceptorProcess:
                 found = store.get(Space.META, STATE_KEY)
             except StoreLocked as error:
                 self._reason = str(error)
+                if held is not None:
+                    held.close()
                 await asyncio.sleep(REOPEN_AFTER_S)
                 continue
             except StoreError as error:
@@ -142,14 +142,21 @@ class AcceptorProcess:
         """Write what is to be kept; gives what is to be sent, as soon as it may leave."""
         for effect in effects:
             if isinstance(effect, Keep):
-                batch = Batch()
-                batch.put(Space.META, STATE_KEY, msgspec.msgpack.encode(effect.state))
-                self._store.write(batch)
-                assert self._syncer is not None
-                self._syncer.request(effect.number)
+                self._keep(effect)
         sends = [effect for effect in effects if isinstance(effect, Send)]
         await self._until_on_disk(max((send.after for send in sends), default=0))
         return sends
+
+    def _keep(self, what: Keep) -> None:
+        batch = Batch()
+        batch.put(Space.META, STATE_KEY, msgspec.msgpack.encode(what.state))
+        try:
+            self._store.write(batch)
+        except StoreError as error:
+            # The role is ahead of its disk, and the store is done for: the next process looks.
+            end_process(error)
+        assert self._syncer is not None
+        self._syncer.request(what.number)
 
     async def _until_on_disk(self, number: int) -> None:
         if number > self._durable:
@@ -196,10 +203,3 @@ class AcceptorProcess:
             promised="" if promised == NO_BALLOT else f"{promised.round}.{promised.proposer}",
             accepted=state.accepted,
         )
-
-    async def recordings(self) -> dict[str, bytes]:
-        """What was recorded on this host."""
-        return read_recordings(self._directory())
-
-    def _directory(self) -> Path:
-        return synod_directory(self._spec)
