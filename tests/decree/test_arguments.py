@@ -36,6 +36,13 @@ class OneIsEnough:
     chooses = prepares
 
 
+class Hasty(raycons.Majority):
+    """Sound by birth, and not any more."""
+
+    def prepares(self, granted: Any) -> bool:
+        return True
+
+
 class Nobody(OneIsEnough):
     def prepares(self, granted: Any) -> bool:
         return False
@@ -60,6 +67,7 @@ class Anybody(OneIsEnough):
         ({"quorums": raycons.Majority({1, 2})}, r"acceptors \[1, 2\].*numbered 1 to 3"),
         ({"quorums": raycons.Weighted({1: 1, 2: 1, 3: 0})}, r"is of acceptors \[1, 2\]"),
         ({"quorums": OneIsEnough(3)}, r"\{1\} can prepare and \{2, 3\} can choose"),
+        ({"quorums": Hasty({1, 2, 3})}, "Hasty: .* can prepare and"),
         ({"quorums": Nobody(3)}, "not even all acceptors"),
         ({"quorums": OneIsEnough(17), "acceptors": 17}, "at most 16 acceptors"),
         ({"path": 3}, "path=3"),
