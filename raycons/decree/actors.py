@@ -34,10 +34,6 @@ class AcceptorActor:
         """How it is."""
         return await self._process.status(nonce)
 
-    async def recordings(self) -> dict[str, bytes]:
-        """What was recorded on this host."""
-        return await self._process.recordings()
-
 
 class ProposerActor:
     """Every method hands over to `raycons.decree.proposer.ProposerProcess`."""
@@ -52,10 +48,6 @@ class ProposerActor:
     async def propose(self, value: bytes, timeout_s: float) -> bytes:
         """Get something chosen."""
         return await self._process.propose(value, timeout_s)
-
-    async def recordings(self) -> dict[str, bytes]:
-        """What was recorded on this host."""
-        return await self._process.recordings()
 
 
 class LearnerActor:
@@ -75,10 +67,6 @@ class LearnerActor:
     async def learn(self, nonces: Nonces, timeout_s: float) -> bytes:
         """What is chosen."""
         return await self._process.learn(nonces, timeout_s)
-
-    async def recordings(self) -> dict[str, bytes]:
-        """What was recorded on this host."""
-        return await self._process.recordings()
 
 
 def actor_class(kind: type, name: str, node: str | None = None) -> Any:

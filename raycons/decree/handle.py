@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -18,11 +19,10 @@ from raycons.config import MemberSettings
 from raycons.consensus.paxos.synod import LearnerId, ProposerId
 from raycons.consensus.quorum_systems import AcceptorId
 from raycons.decree.arguments import check_timeout
-from raycons.decree.cleaning import remove_everywhere
+from raycons.decree.hosts import recordings_everywhere, remove_everywhere
 from raycons.decree.recording import histories
 from raycons.decree.spec import AcceptorStatus, Nonces, SynodSpec, acceptor_name
 from raycons.errors import BadArgument, Closed, OutcomeUnknown, Unavailable
-from raycons.member.clock import boottime
 
 V = TypeVar("V")
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class AsyncHandle(StaysHere):
     async def _kill(self, *, no_restart: bool) -> None:
         import ray
 
-        self._synod.kills.append((self.name, boottime()))
+        self._synod.kills.append((self.name, time.time()))
         await asyncio.to_thread(ray.kill, self._actor, no_restart=no_restart)
 
     def _named(self) -> str:
@@ -176,7 +176,9 @@ class AsyncSynod(StaysHere, Generic[V]):
         self.codec = codec
         self.nonces = nonces
         self.kills: list[tuple[str, float]] = []  # for the chart: which actor, and when
-        self._stopped = False
+        self._connection = _connection()
+        self._stopping = asyncio.Lock()
+        self._stopped = self._removed = False
         self.acceptors = tuple(AsyncAcceptor(self, id, actor) for id, actor in acceptors.items())
         self.proposers = tuple(AsyncProposer(self, id, actor) for id, actor in proposers.items())
         self.learners = tuple(AsyncLearner(self, id, actor) for id, actor in learners.items())
@@ -187,9 +189,19 @@ class AsyncSynod(StaysHere, Generic[V]):
         return self.spec.name
 
     def check_open(self) -> None:
-        """Raise Closed once it is stopped."""
+        """Raise Closed once it is stopped, or this process has left the Ray in which it ran."""
         if self._stopped:
             raise Closed(f"{self.name} was stopped; make another with raycons.synod(...)")
+        self._check_connected()
+
+    def _check_connected(self) -> None:
+        # Asked for an actor of before, Ray would start another Ray in this process.
+        if _connection() != self._connection:
+            raise Closed(
+                f"{self.name} ended when this process left its Ray (ray.shutdown), and its data "
+                "is left in the directories of that name; make another with raycons.synod(...), "
+                "and stop it before Ray"
+            )
 
     async def chart(self) -> Chart:
         """What was sent and received until now, as a message-sequence chart.
@@ -198,30 +210,27 @@ class AsyncSynod(StaysHere, Generic[V]):
         message that is still under way looks like a lost one.
         """
         self.check_open()
-        answers = await asyncio.gather(*(self._recordings(each) for each in self._handles()))
-        files = {name: content for answer in answers for name, content in answer.items()}
+        files = await recordings_everywhere(self.spec)
         names = [each.name for each in (*self.proposers, *self.acceptors, *self.learners)]
         return Chart(ordered(histories(files, self.kills)), names, title=self.name)
 
     def _handles(self) -> tuple[AsyncHandle, ...]:
         return (*self.proposers, *self.acceptors, *self.learners)
 
-    async def _recordings(self, handle: AsyncHandle) -> dict[str, bytes]:
-        import ray
-
-        try:
-            files: dict[str, bytes] = await _within(handle._actor.recordings.remote(), STATUS_S)
-        except (TimeoutError, ray.exceptions.RayError):
-            return {}  # others of its host, if any, give what it recorded
-        return files
-
     async def stop(self) -> None:
-        """End all its actors and remove its data; nothing happens where it was stopped before."""
-        if self._stopped:
-            return
-        self._stopped = True
-        await end_actors([each._actor for each in self._handles()])
-        await remove_everywhere(self.spec)
+        """End all its actors and remove its data; nothing happens where that was done before.
+
+        Raises StoreError, StoreLocked or Unavailable where something is left; call it again. Closed
+        where this process has left the Ray in which it ran.
+        """
+        async with self._stopping:
+            self._stopped = True
+            if self._removed:
+                return
+            self._check_connected()
+            await end_actors([each._actor for each in self._handles()])
+            await remove_everywhere(self.spec)
+            self._removed = True
 
     async def __aenter__(self) -> Self:
         return self
@@ -240,6 +249,13 @@ class AsyncSynod(StaysHere, Generic[V]):
 
     def _named(self) -> str:
         return NAMED
+
+
+def _connection() -> str | None:
+    """Which of this process' connections to a Ray there is now; None where there is none."""
+    import ray
+
+    return ray.get_runtime_context().get_worker_id() if ray.is_initialized() else None
 
 
 async def end_actors(actors: list[Any]) -> None:

@@ -6,8 +6,7 @@ import asyncio
 
 from raycons.consensus.paxos.synod import Chosen, Learner, LearnerId
 from raycons.consensus.quorum_systems import AcceptorId
-from raycons.decree.post import Post, synod_directory
-from raycons.decree.recording import read_recordings
+from raycons.decree.post import Post
 from raycons.decree.spec import Letter, Nonces, SynodSpec, acceptor_name
 from raycons.errors import Unavailable
 
@@ -72,7 +71,3 @@ class LearnerProcess:
             return  # it is away; it is asked again
         if letter is not None:
             await self.hear(letter)
-
-    async def recordings(self) -> dict[str, bytes]:
-        """What was recorded on this host."""
-        return read_recordings(synod_directory(self._spec))

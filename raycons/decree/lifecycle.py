@@ -14,8 +14,8 @@ from raycons.cluster.hosts import ray_nodes
 from raycons.cluster.rays import unwrap
 from raycons.decree.actors import AcceptorActor, LearnerActor, ProposerActor, actor_class
 from raycons.decree.arguments import SynodSettings
-from raycons.decree.cleaning import remove_everywhere
 from raycons.decree.handle import AsyncSynod, end_actors
+from raycons.decree.hosts import remove_everywhere
 from raycons.decree.spec import SynodSpec, acceptor_name
 from raycons.errors import ClusterError
 
@@ -43,7 +43,7 @@ async def _start(spec: SynodSpec, codec: ValueCodec[V], made: list[Any]) -> Asyn
     nonces = await _all({id: actor.make.remote() for id, actor in acceptors.items()})
     proposers = await _to_its_end(_make_asking, spec, nonces, made)
     askers = {**proposers, **learners}
-    await _all({id: actor.recordings.remote() for id, actor in askers.items()})  # they are there
+    await _all({id: actor.__ray_ready__.remote() for id, actor in askers.items()})
     return AsyncSynod(spec, codec, nonces, acceptors, proposers, learners)
 
 

@@ -11,8 +11,7 @@ from raycons.consensus.contract import Send
 from raycons.consensus.paxos.messages import Accept
 from raycons.consensus.paxos.synod import Chosen, Proposer, ProposerId
 from raycons.consensus.quorum_systems import AcceptorId
-from raycons.decree.post import Post, synod_directory
-from raycons.decree.recording import read_recordings
+from raycons.decree.post import Post
 from raycons.decree.spec import Nonces, SynodSpec, acceptor_name
 from raycons.errors import OutcomeUnknown, Unavailable
 from raycons.member.clock import boottime
@@ -114,7 +113,3 @@ class ProposerProcess:
             self._answered.add(acceptor)
             what = self._post.read(answer, name)
             self._carry_out(self._role.receive(acceptor, what, boottime()))
-
-    async def recordings(self) -> dict[str, bytes]:
-        """What was recorded on this host."""
-        return read_recordings(synod_directory(self._spec))

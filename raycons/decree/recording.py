@@ -1,6 +1,7 @@
 """What each process of a synod saw: a file of its own, a line an event, written at once.
 
-The page cache outlives the process, so what a killed one saw is not lost with it.
+The page cache outlives the process, so what a killed one saw is not lost with it. Times are those
+of the day, for hosts agree on no other; a clock that is set misplaces only what no message orders.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import time
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -15,9 +17,9 @@ from pathlib import Path
 import msgspec
 
 from raycons.charts.events import Event, Kind
-from raycons.member.clock import boottime
 
 DIRECTORY = "recordings"
+MAX_BYTES = 16 * 2**20  # of a process, some 100,000 events; it goes on unrecorded
 _Files = Mapping[str, bytes]
 
 
@@ -34,6 +36,7 @@ class Recording:
         self._process = secrets.token_hex(4)
         self._count = 0
         self._file = -1
+        self._left_bytes = MAX_BYTES
         with contextlib.suppress(OSError):
             (directory / DIRECTORY).mkdir(parents=True, exist_ok=True)
             path = directory / DIRECTORY / f"{actor}-{self._process}"
@@ -47,14 +50,21 @@ class Recording:
 
     def write(self, kind: Kind, text: str = "", message: str = "", peer: str = "") -> None:
         """Add an event that happens now."""
-        event = Event(boottime(), self.actor, kind, text, message, peer)
-        if self._file >= 0:
-            with contextlib.suppress(OSError):
-                os.write(self._file, msgspec.json.encode(event) + b"\n")
+        if self._file < 0 or self._left_bytes <= 0:
+            return
+        line = self._line(kind, text, message, peer)
+        self._left_bytes -= len(line)
+        if self._left_bytes <= 0:
+            line = self._line(Kind.NOTE, f"recorded {MAX_BYTES:,} bytes, and nothing more")
+        with contextlib.suppress(OSError):
+            os.write(self._file, line)
+
+    def _line(self, kind: Kind, *words: str) -> bytes:
+        return msgspec.json.encode(Event(time.time(), self.actor, kind, *words)) + b"\n"
 
 
 def read_recordings(directory: Path) -> dict[str, bytes]:
-    """The recordings of all actors on this host, by the files' names."""
+    """The recordings of all processes on this host, by the files' names."""
     files = {}
     for path in sorted((directory / DIRECTORY).glob("*")):
         with contextlib.suppress(OSError):
@@ -70,13 +80,10 @@ def histories(files: _Files, kills: Iterable[tuple[str, float]]) -> list[list[Ev
         kills: which actor was killed when, as far as that is known. Of another crash no more is
             known than that it came after all that the process wrote.
     """
-    decoder = msgspec.json.Decoder(Event)
     processes: dict[str, list[list[Event]]] = {}
     for content in files.values():
-        # The last line of a process that was killed may be half a line.
-        lines = [line for line in content.split(b"\n")[:-1] if line]
-        if lines:
-            events = [decoder.decode(line) for line in lines]
+        events = _events(content)
+        if events:
             processes.setdefault(events[0].actor, []).append(events)
     known = sorted(kills, key=lambda kill: kill[1])
     told = []
@@ -93,6 +100,16 @@ def histories(files: _Files, kills: Iterable[tuple[str, float]]) -> list[list[Ev
             history.append(_crash(actor, max(later)))
         told.append(history)
     return told
+
+
+def _events(content: bytes) -> list[Event]:
+    decoder = msgspec.json.Decoder(Event)
+    events = []
+    for line in content.split(b"\n"):
+        # Half a line is left by a process that was killed, or by a disk that was full for a while.
+        with contextlib.suppress(msgspec.DecodeError):
+            events.append(decoder.decode(line))
+    return events
 
 
 def _crash(actor: str, at_s: float) -> Event:

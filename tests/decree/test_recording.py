@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
 from raycons.charts import Event, Kind
 from raycons.consensus.paxos.messages import Ballot, Prepare
+from raycons.decree import recording
 from raycons.decree.arguments import settings_of_synod
 from raycons.decree.post import Post
 from raycons.decree.recording import DIRECTORY, Recording, histories, read_recordings
 from raycons.decree.spec import SynodSpec
-from raycons.member.clock import boottime
 
 
 def kinds(history: list[Event]) -> list[Kind]:
@@ -33,9 +34,9 @@ def test_processes_of_an_actor_are_one_history_with_a_crash_between(tmp_path: Pa
 
 def test_a_kill_that_is_known_has_its_time(tmp_path: Path) -> None:
     Recording(tmp_path, "a1")
-    killed = boottime()
+    killed = time.time()
     Recording(tmp_path, "a1")
-    ended = boottime()
+    ended = time.time()
     kills = [("a1", killed), ("a1", ended), ("a2", ended)]
     [history] = histories(read_recordings(tmp_path), kills)
     assert [(event.kind, event.at_s) for event in history if event.kind is Kind.CRASHED] == [
@@ -46,19 +47,40 @@ def test_a_kill_that_is_known_has_its_time(tmp_path: Path) -> None:
 
 
 def test_half_a_line_of_a_process_that_was_killed_is_left_out(tmp_path: Path) -> None:
-    Recording(tmp_path, "a1").write(Kind.NOTE, "whole")
+    """Or of one whose disk was full, which went on behind it."""
+    broken = Recording(tmp_path, "a1")
+    broken.write(Kind.NOTE, "whole")
     [file] = (tmp_path / DIRECTORY).iterdir()
-    with file.open("ab") as out:
-        out.write(b'[1.0,"a1","no')
+    for _ in range(2):
+        with file.open("ab") as out:
+            out.write(b'[1.0,"a1","no')
+        broken.write(Kind.NOTE, "lost with the half before it")
+        broken.write(Kind.NOTE, "whole")
     [history] = histories(read_recordings(tmp_path), [])
-    assert [event.text for event in history] == ["whole"]
+    assert [event.text for event in history] == ["whole"] * 3
+
+
+def test_a_recording_is_bounded_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "MAX_BYTES", 2000)
+    long = Recording(tmp_path, "a1")
+    for number in range(100):
+        long.write(Kind.NOTE, f"{number} of many")
+    [content] = read_recordings(tmp_path).values()
+    assert len(content) < 2200
+    [history] = histories(read_recordings(tmp_path), [])
+    assert [event.text for event in history[:-1]] == [
+        f"{n} of many" for n in range(len(history) - 1)
+    ]
+    assert history[-1].text == "recorded 2,000 bytes, and nothing more"
 
 
 def test_a_disk_that_refuses_stops_nobody(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    recording = Recording(tmp_path / "file", "a1")
-    recording.write(Kind.NOTE)
-    assert recording.next_message() != recording.next_message()
+    silent = Recording(tmp_path / "file", "a1")
+    silent.write(Kind.NOTE)
+    assert silent.next_message() != silent.next_message()
     assert read_recordings(tmp_path / "nowhere") == {}
 
 
