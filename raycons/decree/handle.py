@@ -110,7 +110,7 @@ class AsyncProposer(AsyncHandle, Generic[V]):
 
         Raises:
             BadArgument: the value is not one of the codec's, or larger than 1 MiB.
-            Unavailable: no quorum promised in time; the value was not proposed.
+            Unavailable: nothing is known to be chosen in time, and the value was not proposed.
             OutcomeUnknown: it was proposed, and may be chosen now or later.
             Closed: the proposer was ended, or the synod stopped.
         """

@@ -81,8 +81,8 @@ class ProposerProcess:
                 "proposed and may still be: propose again, which returns what is chosen"
             )
         return Unavailable(
-            f"no quorum promised within {timeout_s:g} s ({heard}); the value was not proposed: "
-            "see to it that a quorum of the acceptors runs, and try again"
+            f"nothing is known to be chosen after {timeout_s:g} s ({heard}), and the value was not "
+            "proposed: see to it that a quorum of the acceptors runs, and try again"
         )
 
     def _carry_out(self, effects: list[Any]) -> None:
