@@ -1,6 +1,6 @@
 """Message-sequence charts: who sent what to whom, and what became of it, as text and as SVG."""
 
 from raycons.charts.chart import Chart
-from raycons.charts.events import Event, Kind
+from raycons.charts.events import Event, Kind, ordered
 
-__all__ = ["Chart", "Event", "Kind"]
+__all__ = ["Chart", "Event", "Kind", "ordered"]

@@ -17,9 +17,11 @@ class Chart:
     """A message-sequence chart; printed it is text, in a notebook a picture.
 
     Args:
-        events: in an order in which no receipt is above its sending (`charts.events.ordered`).
+        events: in an order in which no receipt is above its sending (see `ordered`).
         actors: in which order they stand from left to right.
         title: above the picture.
+
+    Raises BadArgument where a receipt is above its sending.
     """
 
     def __init__(

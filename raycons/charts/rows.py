@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from raycons.charts.events import Event, Kind
+from raycons.errors import BadArgument
 
 
 class Arrow(NamedTuple):
@@ -44,6 +45,8 @@ def rows(events: Sequence[Event], actors: Sequence[str] = ()) -> Rows:
         events: what happened.
         actors: in which order they stand from left to right; others follow as they are met.
 
+    Raises BadArgument where a receipt is above its sending.
+
     What one actor sends in a row to several shares one row; each arrival has its own, so that no
     two texts meet. A message that was received twice is two arrows.
     """
@@ -72,8 +75,24 @@ def rows(events: Sequence[Event], actors: Sequence[str] = ()) -> Rows:
                 arrows.append(Arrow(event.actor, event.peer, event.text, row, row + 1, lost=True))
                 begun = None
         elif event.kind is Kind.RECEIVED:
+            if event.message not in sent:
+                raise BadArgument(
+                    f"{event.actor} receives message {event.message!r} before it is sent; give a "
+                    "chart its events as raycons.charts.ordered puts them"
+                )
             sending, begins = sent[event.message]
             arrows.append(Arrow(sending.actor, event.actor, event.text, begins, row, lost=False))
         else:
             marks.append(Mark(event.actor, event.kind, event.text, row))
     return Rows(list(names), arrows, marks, times_s)
+
+
+def printable(words: str) -> str:
+    r"""The words in one line, with what no terminal and no XML can show written as Python does.
+
+    >>> print(printable("a\tb\0"))
+    a\tb\x00
+    """
+    if words.isprintable():
+        return words
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
-from html import escape
 
 from raycons.charts.events import Kind
-from raycons.charts.rows import Arrow, Mark, Rows
+from raycons.charts.rows import Arrow, Mark, Rows, printable
 
 LEFT, TOP, ROW, FOOT = 86, 74, 26, 26  # pixels: the times, the names, a row, below the last
 LETTER = 6.3  # about the width of a letter of a message
 MIN_LANE, MAX_LANE = 110.0, 230.0
 LOST_AT = 0.72  # of the way, where a lost message ends
-STYLE = """
-svg { background: #fff }
+NAME = "raycons-chart"
+RULES = """
 text { font: 12px system-ui, sans-serif; fill: #222 }
 .title { font-weight: 600; font-size: 15px }
 .name { font-weight: 600; font-size: 13px; text-anchor: middle }
@@ -32,11 +32,18 @@ text { font: 12px system-ui, sans-serif; fill: #222 }
 .again { fill: #fff; stroke: #2e8b57; stroke-width: 2 }
 .note { fill: #888 }
 """
+# In a notebook the picture is part of the page, whose own elements these rules must not touch.
+STYLE = "".join(f".{NAME} {rule}\n" for rule in RULES.split("\n") if rule)
 
 
 def svg(rows: Rows, title: str = "") -> str:
     """The chart."""
     return _Drawing(rows, title).whole()
+
+
+def escape(words: str) -> str:
+    """The words as text of an SVG."""
+    return html.escape(printable(words))
 
 
 class _Drawing:
@@ -62,9 +69,10 @@ class _Drawing:
         return "\n".join(
             [
                 f'<svg xmlns="http://www.w3.org/2000/svg" {size}'
-                f' viewBox="0 0 {self.width:.0f} {height}" role="img">',
+                f' viewBox="0 0 {self.width:.0f} {height}" role="img" class="{NAME}"'
+                ' style="background: #fff">',
                 f"<title>{escape(self.title or 'message-sequence chart')}</title>",
-                f"<style>{STYLE}</style>",
+                f"<style>\n{STYLE}</style>",
                 f'<text class="title" x="12" y="24">{escape(self.title)}</text>',
                 *self._lifelines(),
                 *self._times(),

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from raycons.charts.events import Kind
-from raycons.charts.rows import Arrow, Mark, Rows
+from raycons.charts.rows import Arrow, Mark, Rows, printable
 
 MARGIN = 9  # characters of the times
 MIN_LANE = 7
@@ -46,7 +46,7 @@ def text(rows: Rows) -> str:
                 down.add(item.actor)
             elif item.kind is Kind.RESTARTED:
                 down.discard(item.actor)
-        lines.append(f"{''.join(line)}{told}")
+        lines.append(f"{''.join(line)}{printable(told)}")
     return "".join(f"{line}\n" for line in lines)
 
 

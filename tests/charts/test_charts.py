@@ -118,6 +118,29 @@ def test_a_text_may_look_like_markup() -> None:
     assert [each.text for each in picture.iter(f"{SVG}text")].count(nasty) == 5
 
 
+def test_a_text_may_hold_what_no_xml_can() -> None:
+    nasty = "\x00\x1b[2J\n\ud800\uffff"
+    chart = Chart([sent(0.0, "p1", "a1", "1", nasty)], title=nasty)
+    texts = [each.text for each in ElementTree.fromstring(chart.svg()).iter(f"{SVG}text")]
+    assert r"\x00\x1b[2J\n\ud800\uffff (lost)" in texts
+    assert str(chart).count("\n") == 2
+    assert "\x1b" not in str(chart)
+
+
+def test_a_picture_leaves_the_rest_of_a_page_alone() -> None:
+    """A notebook makes it part of the page, which has titles and texts of its own."""
+    picture = ElementTree.fromstring(Chart(RUN).svg())
+    [style] = [each.text or "" for each in picture.iter(f"{SVG}style")]
+    rules = style.strip().splitlines()
+    assert len(rules) > 10
+    assert all(rule.startswith(f".{picture.get('class')} ") for rule in rules)
+
+
+def test_a_receipt_above_its_sending_is_refused() -> None:
+    with pytest.raises(BadArgument, match="a1 receives message '1' before it is sent"):
+        Chart([received(0.0, "a1", "p1", "1"), sent(0.1, "p1", "a1", "1")])
+
+
 def test_all_of_a_picture_lies_within_it() -> None:
     long = "promise 12.1, having accepted 11.2 " + "x" * 60
     events = [
