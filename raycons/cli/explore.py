@@ -90,6 +90,8 @@ def synod(
     """
     if chart is not None and chart.suffix.lower() not in (".svg", ".txt"):
         raise BadArgument(f"{chart.name}: the name of a chart ends in .svg or .txt")
+    if chart is not None and not chart.absolute().parent.is_dir():
+        raise BadArgument(f"{chart}: there is no such directory; make it first")
     planted = None if mistake is None else mistake_named(mistake)
     own = any(each is not None for each in (proposers, acceptors, rounds)) or without_refusals
 
@@ -108,7 +110,9 @@ def synod(
         Explored(found.states, found.transitions, found.depth, seconds, found.broken, found.story),
         form,
     )
-    if chart is not None and drawn is not None:
+    if chart is not None and drawn is None:
+        stderr.print(f"nothing is broken, so nothing is drawn into {chart}", style="dim")
+    elif chart is not None and drawn is not None:
         drawn.save(chart)
         stderr.print(f"drawn into {chart}", style="dim")
     context.exit(0 if found.broken is None else 1)

@@ -143,10 +143,10 @@ def disjoint(system: QuorumSystem) -> tuple[set[AcceptorId], set[AcceptorId]] | 
     """
     everyone = sorted(system.acceptors)
     for size in range(len(everyone) + 1):
-        for chosen in combinations(everyone, size):
-            rest = set(everyone) - set(chosen)
+        for chosen in map(set, combinations(everyone, size)):
+            rest = set(everyone) - chosen
             if system.prepares(chosen) and system.chooses(rest):
-                return set(chosen), rest
+                return chosen, rest
     return None
 
 

@@ -22,8 +22,8 @@ from raycons.consensus.quorum_systems import (
 from raycons.errors import BadArgument
 
 MAX_ROLES = 64  # of each kind
-MAX_SEARCHED = 16  # acceptors for which a quorum system of one's own is searched for a gap
-SOUND = (Flexible, Grid, Majority, Weighted)  # these cannot be made wrong; what inherits can
+MAX_SEARCHED = 16  # acceptors for which a quorum system is searched for a gap
+SOUND = (Flexible, Grid, Majority, Weighted)  # these are not made wrong, so need no search
 
 
 class SynodSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,9 +92,9 @@ def check_quorums(quorums: Any, acceptors: int) -> None:
             f"quorums={type(quorums).__name__}: not even all acceptors together are a quorum of "
             "each phase, so that nothing would ever be chosen"
         )
-    if type(quorums) in SOUND:
-        return
     if acceptors > MAX_SEARCHED:
+        if type(quorums) in SOUND:
+            return
         raise BadArgument(
             f"quorums={type(quorums).__name__}: a quorum system of your own can be checked for at "
             f"most {MAX_SEARCHED} acceptors; use Flexible, Grid or Weighted for {acceptors}"

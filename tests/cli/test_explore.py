@@ -20,9 +20,11 @@ def test_the_states_of_a_scope_are_counted(capsys: pytest.CaptureFixture[str]) -
     assert report["story"] == []
 
 
-def test_a_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.run([*SMALL, "--rounds", "1,0", "--without-refusals"]) == 0
-    out = capsys.readouterr().out
+def test_a_table_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    chart = ["--chart", str(tmp_path / "why.svg")]
+    assert main.run([*SMALL, "--rounds", "1,0", "--without-refusals", *chart]) == 0
+    out, aside = capsys.readouterr()
+    assert "nothing is drawn" in aside.replace("\n", " ")
     assert "states" in out
     assert "No two values are chosen" in out
 
@@ -55,6 +57,7 @@ def test_a_mistake_is_gone_when_the_command_is_done() -> None:
         (["--states", "10"], "choose a smaller scope"),
         (["--mistake", "none"], "promise-forgotten"),
         (["--chart", "why.png"], ".svg or .txt"),
+        (["--chart", "/nowhere/why.svg"], "no such directory"),
     ],
 )
 def test_wrong_usage(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

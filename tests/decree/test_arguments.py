@@ -92,6 +92,23 @@ def test_quorums_that_are_sound() -> None:
         assert settings(acceptors=4, quorums=quorums).quorums is quorums
 
 
+def test_a_system_that_was_changed_behind_its_back() -> None:
+    quorums = raycons.Majority({1, 2, 3})
+    quorums.prepare = 1
+    with pytest.raises(BadArgument, match=r"Majority: .* can prepare and .* do not meet"):
+        settings(quorums=quorums)
+
+
+def test_a_system_of_ones_own_is_given_sets() -> None:
+    class Own(OneIsEnough):
+        def prepares(self, granted: Any) -> bool:
+            return len(granted & {1, 2, 3}) >= 2
+
+        chooses = prepares
+
+    assert settings(quorums=Own(3)).quorums.acceptors == {1, 2, 3}
+
+
 def test_an_even_number_is_warned_of() -> None:
     with pytest.warns(UserWarning, match="acceptors=4: a majority of an even number.* 3 or 5 "):
         settings(acceptors=4)

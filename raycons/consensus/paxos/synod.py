@@ -255,8 +255,8 @@ class Proposer:
         self._become(ballot=NO_BALLOT, promises=frozenset(), proposal=None, accepted=frozenset())
 
     def _to_all(self, message: Any, but: Collection[AcceptorId] = ()) -> list[Effect]:
-        asked = self._quorums.acceptors.difference(but)
-        return [Send(acceptor, message) for acceptor in sorted(asked)]
+        asked = sorted(set(self._quorums.acceptors).difference(but))
+        return [Send(acceptor, message) for acceptor in asked]
 
     def _become(self, **fields: Any) -> None:
         self.state = msgspec.structs.replace(self.state, **fields)
