@@ -9,7 +9,6 @@ from xdist.scheduler import LoadScopeScheduling
 # fills the gaps.
 LANES = {
     "tests/cli": "commands",
-    "tests/test_protocols.py": "commands",
     "tests/test_readme.py": "commands",
     **dict.fromkeys(
         (
@@ -20,6 +19,7 @@ LANES = {
             "tests/decree",
             "tests/member",
             "tests/safety",
+            "tests/test_protocols.py",
             "tests/transport",
         ),
         "ray",

@@ -49,6 +49,7 @@ class Host:
                 return await story(process)
             finally:
                 if process._store is not None:
+                    await process._syncer.close()  # it ends the process where its store is closed
                     process._store.close()
                     process._held.close()
 
