@@ -124,6 +124,8 @@ def _operation(number: int, line: bytes, operations: Collection[str]) -> Operati
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         shown = line[:SHOWN_BYTES].decode(errors="backslashreplace")
         raise BadHistory(f"line {number}: not a JSON object ({error}): {shown!r}") from error
+    except RecursionError as error:
+        raise BadHistory(f"line {number}: nested deeper than can be read") from error
     try:
         _check_fields(fields, operations)
         operation = msgspec.convert(fields, Operation)

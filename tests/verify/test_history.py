@@ -96,6 +96,13 @@ def test_a_truncated_last_line_is_named(tmp_path: Path) -> None:
         read_history(path)
 
 
+def test_a_line_nested_too_deeply_is_named(tmp_path: Path) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    line = f'{{"client": 1, "op": "put", "key": "x", "value": {deep}, "call": 1, "return": null}}'
+    with pytest.raises(BadHistory, match=r"^line 2: nested deeper"):
+        read_history(write(tmp_path / "deep", GOOD, line))
+
+
 def test_what_is_not_needed_may_be_missing(tmp_path: Path) -> None:
     line = '{"client": 1, "op": "put", "key": "x", "value": [1], "call": 1, "return": null}'
     assert read_history(write(tmp_path / "short", line))[0].value == [1]
