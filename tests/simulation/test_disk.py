@@ -11,6 +11,7 @@ from raycons.simulation.disk import Disk
 from raycons.simulation.mutants import find
 from raycons.simulation.torn import Written, read_back
 from raycons.simulation.world import Violation, World
+from raycons.store import wal
 from raycons.store.contract import Batch, Space
 
 SYNC_S = 0.001
@@ -118,6 +119,16 @@ def test_a_torn_batch_that_is_taken_for_whole_is_a_violation() -> None:
     tear_often()
     with find("torn-batch-taken-for-whole").planted(), pytest.raises(Violation, match="torn-batch"):
         tear_often()
+
+
+def test_a_reader_that_takes_a_torn_end_for_a_damage_is_a_violation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch = Batch()
+    batch.put(Space.LOG, b"key", b"x" * 2000)
+    monkeypatch.setattr(wal, "_durable_after", lambda raw, salts, end: 0)
+    with pytest.raises(Violation, match="torn-batch: nothing is damaged"):
+        read_back(1, [Written(batch, 0)], Random(0))
 
 
 def test_a_crash_ends_the_running_sync_without_a_word() -> None:
