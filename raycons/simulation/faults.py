@@ -122,9 +122,11 @@ class Nemesis:
                 self._network.block(shapes.one_way([member.id], everyone), Block.CUT)
             case _:
                 self._network.block(shapes.one_way(everyone, [member.id]), Block.CUT)
+        member.stays_down = not member.running
 
     def _heal(self, member: VirtualMember) -> None:
         member.disk.slowness, member.disk.stalled, member.disk.full = 1.0, False, False
+        member.stays_down = False
         member.restart()
         member.resume()
 

@@ -56,6 +56,7 @@ class Process:
         self.running = False
         self.paused = False
         self.destroyed = False
+        self.stays_down = False  # whoever would start it again, until the faults have ended
         self.engine: Engine | None = None
         self._world = world
         self._network = network
@@ -164,7 +165,7 @@ class Process:
 
     def restart(self, _: Any = None) -> None:
         """Start the process, unless it runs, or must not."""
-        if not self.running and not self.destroyed:
+        if not (self.running or self.destroyed or self.stays_down):
             self.start()
 
     def pause(self) -> None:

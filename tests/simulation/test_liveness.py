@@ -9,6 +9,7 @@ import pytest
 
 from raycons.consensus import quorum
 from raycons.consensus.configuration import Configuration, Peer, Role
+from raycons.errors import StoreError
 from raycons.simulation.core import choose_core
 from raycons.simulation.run import Run
 from raycons.simulation.scenario import draw
@@ -57,6 +58,23 @@ def test_a_bare_quorum_makes_progress() -> None:
         assert violation is None
         assert coverage["core healed"] == 1
         assert sum(count for name, count in coverage.items() if "doom" in name) == 1
+
+
+def test_whose_disk_has_just_failed_is_not_back_before_all_is_healed() -> None:
+    scenario = draw(World(0).random("scenario"))
+    calm = msgspec.structs.replace(scenario, rates={}, bends={}, voters=3, learners=0)
+    run = Run(0, calm)
+    for member in run.members.values():
+        member.start()
+    doomed = run.members[3]
+    for fate in range(8):
+        run.world.run(run.world.now + 0.5)
+        doomed._disk_failed(StoreError(f"failure {fate}"))
+        run.nemesis.heal_only(frozenset({1, 2}))
+        run.world.run(run.world.now + 2.0)
+        assert not doomed.running
+        run.nemesis.calm()
+        assert doomed.running
 
 
 def test_a_group_that_needs_everybody_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
