@@ -95,7 +95,7 @@ def test_what_cannot_be_decided_fails_the_test(
 # --- no test forgets it ---------------------------------------------------------------------------
 
 TESTS = Path(__file__).parents[1]
-HANDLE = re.compile(r"(?:\w\.kv|\bAsyncKv(?:\[\w+\])?)\(")
+HANDLE = re.compile(r"(?:[\w)\]]\.kv|\bAsyncKv(?:\[\w+\])?)\(")
 ALLOWED = re.compile(
     r"""
     wrap\(.*?(?:\.kv|AsyncKv(?:\[\w+\])?)\(    # into a recorder
@@ -174,6 +174,7 @@ SCRIPT = "kv = recordings.wrap(cluster.kv())"
 """
     for line, forgets in (
         ("kv = cluster.kv()", True),
+        ("kv = raycons.connect(name).kv()", True),
         ("await AsyncKv(client).get(1)", True),
         ("one, other = recordings.wrap(cluster.kv()), cluster.kv()", True),
         ("kv = recordings.wrap(AsyncKv[int](client))", False),
