@@ -1,14 +1,16 @@
 """What must hold after every step; each check costs in proportion to what the step changed.
 
 The names are those of the Raft paper's figure 3, where they stand there; more are in `beliefs`
-(what replicas make of each other's words) and `images` (what lies on disks):
+(what replicas make of each other's words), `images` (what lies on disks), `states` (what machines
+hold) and `torn` (what is left of a log when power fails):
 
     election-safety          one leader a term, elected by a quorum of durable votes
     vote-once                an identity gives one vote a term, its own or another's, and answers
                              only when it is on disk
     campaigns                a term begins with a candidate; whoever asks for votes follows nobody
     leader-append-only       a leader never cuts or overwrites its own log
-    log-matching             an entry's id names one content, and one predecessor
+    log-matching             an entry's id names one content, and one predecessor; and a replica's
+                             log ends where its writes do
     leader-completeness      a leader holds all that was committed in earlier terms
     state-machine-safety     at each index all replicas apply the same entry, with the same answer
     committed-is-durable     an entry commits on a quorum's disks, through one of the leader's term,
@@ -151,6 +153,13 @@ class Invariants:
                 self._role_changed(replica, mirror, effect)
         self._check_monotony(replica)
         self._check_office(replica)
+        ends, written = replica.log.last, mirror.last_index
+        if ends != (written, mirror.term(written)):
+            raise Violation(
+                "log-matching",
+                f"replica {replica.id} takes its log to end with {ends}, but wrote only up to "
+                f"{written} of term {mirror.term(written)}",
+            )
         if replica.configuration != mirror.configuration:
             raise Violation(
                 "configuration",

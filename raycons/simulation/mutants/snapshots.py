@@ -29,10 +29,11 @@ def snapshot_leaves_the_old_log_in_memory(patch: Patch) -> None:
     patch.edit(
         Snapshots.install,
         "self.log.reset(last, message.meta.time_us)",
-        "kept = [entry for entry in self.log._tail if entry.index > last.index]\n"
-        "    self.log.reset(last, message.meta.time_us)\n"
-        "    for entry in kept:\n"
-        "        self.log.append(entry)",
+        "if self.log.last_index > last.index:\n"
+        "        self.log.compact(last.index)\n"
+        "        self.log.base, self.log._base_time_us = last, message.meta.time_us\n"
+        "    else:\n"
+        "        self.log.reset(last, message.meta.time_us)",
     )
 
 
