@@ -172,15 +172,8 @@ class Run:
         before = gc.get_threshold()
         gc.set_threshold(*SELDOM)
         try:
-            for member in self.members.values():
-                member.start()
-            for caller in self.callers:
-                caller.start()
-            self.operator.start()
-            self.nemesis.begin()
-            self.world.run(seconds)
-            self._recover_core()
-            self._recover()
+            with self.world.judging():
+                self._live(seconds)
         except Violation as broken:
             violation = Broken(broken.step, round(broken.time, 6), broken.invariant, broken.message)
         finally:
@@ -194,6 +187,17 @@ class Run:
             coverage=self._coverage(),
             story=self.world.story() if violation else [],
         )
+
+    def _live(self, seconds: float) -> None:
+        for member in self.members.values():
+            member.start()
+        for caller in self.callers:
+            caller.start()
+        self.operator.start()
+        self.nemesis.begin()
+        self.world.run(seconds)
+        self._recover_core()
+        self._recover()
 
     def _recover_core(self) -> None:
         """A quorum is healed, the others stay as they are: progress comes back."""

@@ -11,7 +11,8 @@ Rules of this file
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
@@ -74,12 +75,21 @@ class World:
     def run(self, until: float, finished: Callable[[], bool] | None = None) -> None:
         """Carry out events up to virtual second `until`, or until `finished()` says so.
 
+        Raises Violation, see `judging`.
+        """
+        with self.judging():
+            while self.now < until and (finished is None or not finished()):
+                self._run_slice(min(until, self.now + 1.0 if finished is None else self.now + 0.05))
+
+    @contextmanager
+    def judging(self) -> Iterator[None]:
+        """For all that runs simulated code, be it an event or not.
+
         Raises Violation, with step and time, as soon as an invariant breaks. An exception out of
         the simulated code counts as one: an engine must not raise.
         """
         try:
-            while self.now < until and (finished is None or not finished()):
-                self._run_slice(min(until, self.now + 1.0 if finished is None else self.now + 0.05))
+            yield
         except Violation as violation:
             raise self.dated(violation) from None
         except Exception as error:

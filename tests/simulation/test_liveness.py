@@ -11,9 +11,10 @@ from raycons.consensus import quorum
 from raycons.consensus.configuration import Configuration, Peer, Role
 from raycons.errors import StoreError
 from raycons.simulation.core import choose_core
+from raycons.simulation.members import VirtualMember
 from raycons.simulation.run import Run
 from raycons.simulation.scenario import draw
-from raycons.simulation.world import World
+from raycons.simulation.world import Violation, World
 
 
 def members(voters: list[int], leaving: tuple[int, ...] = (), joining: int = 0) -> Configuration:
@@ -75,6 +76,22 @@ def test_whose_disk_has_just_failed_is_not_back_before_all_is_healed() -> None:
         assert not doomed.running
         run.nemesis.calm()
         assert doomed.running
+
+
+@pytest.mark.parametrize(
+    ("error", "invariant"),
+    [(KeyError("x"), "no-exception"), (Violation("recovery", "nothing is there"), "recovery")],
+)
+def test_what_a_process_raises_that_the_healing_starts_is_a_violation(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, invariant: str
+) -> None:
+    def fail(member: VirtualMember) -> None:
+        raise error
+
+    monkeypatch.setattr(VirtualMember, "restart", fail)
+    broken = Run(0).execute(0.5).violation
+    assert broken is not None
+    assert (broken.invariant, broken.step > 0, broken.time_s > 0.0) == (invariant, True, True)
 
 
 def test_a_group_that_needs_everybody_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
