@@ -59,6 +59,12 @@ def learners_confirm_reads(patch: Patch) -> None:
     patch.edit(Reads._finish_rounds, "self.configuration.halves", "(self.configuration.ids,)")
 
 
+@mutant("dissertation, section 4.2.1", worlds.learning_with_short_leases)
+def learners_promises_counted(patch: Patch) -> None:
+    """Promises of replicas without a vote count for a lease."""
+    patch.edit(Reads.lease_holds, "self.configuration.halves", "(self.configuration.ids,)")
+
+
 @mutant("etcd: a learner that does not know of its promotion", worlds.growing)
 def promoted_learner_refuses_to_vote(patch: Patch) -> None:
     """A voter whose own log does not say so yet gives no vote."""

@@ -160,6 +160,11 @@ def learning(drawn: Scenario) -> Scenario:
     )
 
 
+def learning_with_short_leases(drawn: Scenario) -> Scenario:
+    """The same with leases that end before a leader gives its office up."""
+    return replace(learning(drawn), lease_s=0.5 * drawn.raft.election_timeout_s)
+
+
 def growing(drawn: Scenario) -> Scenario:
     """Groups of one or two voters that change and crash a lot, over a slow network."""
     return replace(
