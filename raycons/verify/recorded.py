@@ -33,6 +33,17 @@ def _removed(answer: object) -> bool | None:
     return bool(answer) if isinstance(answer, bool | int) else None
 
 
+def _check_ended(call: Call, answer: object) -> None:
+    """Refuse what has yet to be awaited: the operation would be written down as over."""
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise TypeError(
+            f"{call.op} gave a {type(answer).__name__} to await, and is no `async def`: its end "
+            "cannot be seen; wrap an object whose methods are `async def` and await it themselves"
+        )
+
+
 def _nothing(answer: object) -> None:
     """What a put has to say to a history."""
 
@@ -96,6 +107,7 @@ class RecordedKv:
     def _told(self, call: Call, ask: Callable[[], Any]) -> Any:
         try:
             answer = ask()
+            _check_ended(call, answer)
             out = _TOLD[call.op](answer)
             self._recorder.done(call, out)
         except BaseException as error:

@@ -70,8 +70,9 @@ class Recorder:
 
         Args:
             kv: a key-value handle of `raycons` or `raycons.aio`, or any object that has some of
-                these methods, either all ordinary or all asynchronous. A method may take more
-                arguments by name.
+                these methods, either all ordinary or all `async def`. A method may take more
+                arguments by name. An ordinary one that gives something to await ends in a
+                TypeError, with an unknown outcome.
         """
         return AsyncRecordedKv(kv, self) if is_async(kv) else RecordedKv(kv, self)
 

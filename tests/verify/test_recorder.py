@@ -164,6 +164,23 @@ def test_an_error_of_ones_own_can_be_harmless(path: Path) -> None:
     assert read_history(path) == []
 
 
+def test_what_is_yet_to_be_awaited_is_not_written_down_as_done(path: Path) -> None:
+    class Forwarding:
+        def __init__(self) -> None:
+            self.shelf = AsyncShelf()
+
+        def put(self, key: Any, value: Any) -> Any:
+            return self.shelf.put(key, value)
+
+    async def run() -> None:
+        with Recorder(path) as recorder, pytest.raises(TypeError, match=r"put .* `async def`"):
+            await recorder.wrap(Forwarding()).put("a", "1")
+
+    asyncio.run(run())
+    [only] = read_history(path)
+    assert (only.op, only.unknown) == ("put", True)
+
+
 def test_threads_are_clients(path: Path) -> None:
     shelf = Shelf()
     barrier = threading.Barrier(4)
