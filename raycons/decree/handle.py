@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -20,7 +19,7 @@ from raycons.consensus.paxos.synod import LearnerId, ProposerId
 from raycons.consensus.quorum_systems import AcceptorId
 from raycons.decree.arguments import check_timeout
 from raycons.decree.hosts import recordings_everywhere, remove_everywhere
-from raycons.decree.recording import histories
+from raycons.decree.recording import histories, time_of_day
 from raycons.decree.spec import AcceptorStatus, Nonces, SynodSpec, acceptor_name
 from raycons.errors import BadArgument, Closed, OutcomeUnknown, Unavailable
 
@@ -63,7 +62,7 @@ class AsyncHandle(StaysHere):
     async def _kill(self, *, no_restart: bool) -> None:
         import ray
 
-        self._synod.kills.append((self.name, time.time()))
+        self._synod.kills.append((self.name, time_of_day()))
         await asyncio.to_thread(ray.kill, self._actor, no_restart=no_restart)
 
     def _named(self) -> str:

@@ -23,6 +23,11 @@ MAX_BYTES = 16 * 2**20  # of a process, some 100,000 events; it goes on unrecord
 _Files = Mapping[str, bytes]
 
 
+def time_of_day() -> float:
+    """Seconds since 1970: when a recorded event was. Nothing else may rest on it."""
+    return time.time()
+
+
 class Recording:
     """Writes down what one process of `actor` does; says nothing where the disk refuses.
 
@@ -60,7 +65,7 @@ class Recording:
             os.write(self._file, line)
 
     def _line(self, kind: Kind, *words: str) -> bytes:
-        return msgspec.json.encode(Event(time.time(), self.actor, kind, *words)) + b"\n"
+        return msgspec.json.encode(Event(time_of_day(), self.actor, kind, *words)) + b"\n"
 
 
 def read_recordings(directory: Path) -> dict[str, bytes]:

@@ -27,7 +27,7 @@ def hung_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     context = SimpleNamespace(get_node_id=lambda: "here")
     monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
     monkeypatch.setattr(hosts, "in_worker", lambda: True)
-    monkeypatch.setattr(hosts, "_nodes", lambda: [{"NodeID": "here", "Alive": True}])
+    monkeypatch.setattr(hosts, "ray_nodes", lambda: [{"NodeID": "here", "Alive": True}])
     monkeypatch.setattr(hosts, "look_here", look_here)
     monkeypatch.setattr(hosts, "TASK_S", 0.05)
     yield looking

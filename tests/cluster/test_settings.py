@@ -197,4 +197,4 @@ def test_every_error_that_a_user_can_meet_is_used() -> None:
     for kind in kinds:
         assert issubclass(kind, RayconsError)
         assert kind.__subclasses__() or re.search(rf"\b{kind.__name__}\b", source), kind
-    assert set(raycons.__all__) <= set(dir(raycons)) | {"Cluster", "connect", "start", "stop"}
+    assert set(raycons.__all__) <= set(dir(raycons)) | set(raycons._LATE)
