@@ -22,7 +22,7 @@ from raycons.cluster.arguments import check_client, check_start, root_of, settin
 from raycons.cluster.handle import AsyncCluster
 from raycons.cluster.naming import check_name
 from raycons.cluster.rays import join_or_start_ray, join_ray, refuse_worker
-from raycons.cluster.settings import Reads, Storage, TransportKind
+from raycons.cluster.settings import Protocol, Reads, Storage, TransportKind
 from raycons.config import MemberSettings, RaftSettings
 from raycons.consensus.quorum_systems import QuorumSystem
 from raycons.decree.arguments import check_timeout, settings_of_synod
@@ -37,6 +37,7 @@ async def start(
     *,
     replicas: int = 3,
     storage: Storage = "disk",
+    protocol: Protocol = "raft",
     transport: TransportKind = "tcp",
     reads: Reads = "read-index",
     path: str | os.PathLike[str] | None = None,
@@ -53,6 +54,7 @@ async def start(
     settings = settings_of_start(
         replicas=replicas,
         storage=storage,
+        protocol=protocol,
         transport=transport,
         reads=reads,
         path=path,

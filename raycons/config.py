@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+PROTOCOLS = ("raft", "multipaxos")  # what a cluster's replicas can run; the first by default
+
 KIB = 1024
 MIB = 1024 * 1024
 

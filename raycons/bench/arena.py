@@ -13,7 +13,7 @@ from raycons import aio
 from raycons.aio import AsyncCluster
 from raycons.bench.scratch import scratch_directory
 from raycons.cluster.rays import start_local_ray
-from raycons.cluster.settings import Storage, TransportKind
+from raycons.cluster.settings import Protocol, Storage, TransportKind
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -21,6 +21,7 @@ class Shape(msgspec.Struct, frozen=True):
 
     replicas: int = 3
     storage: Storage = "disk"
+    protocol: Protocol = "raft"
     transport: TransportKind = "tcp"
     fault_injection: bool = False
 
@@ -51,6 +52,7 @@ async def throwaway_cluster(shape: Shape, purpose: str = "bench") -> AsyncIterat
             name,
             replicas=shape.replicas,
             storage=shape.storage,
+            protocol=shape.protocol,
             transport=shape.transport,
             fault_injection=shape.fault_injection,
             path=root,

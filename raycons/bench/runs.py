@@ -31,6 +31,7 @@ class ClusterLoadReport(msgspec.Struct, frozen=True, kw_only=True):
     clients: int
     replicas: int
     storage: str
+    protocol: str
     transport: str
     value_bytes: int
     operations: int
@@ -45,6 +46,7 @@ class FailoverReport(msgspec.Struct, frozen=True, kw_only=True):
     failover_ms: Milliseconds
     replicas: int
     storage: str
+    protocol: str
     transport: str
 
 
@@ -170,6 +172,7 @@ async def load_report(
         clients=summary.clients,
         replicas=len(status.voters),
         storage=status.storage,
+        protocol=status.protocol,
         transport=status.transport,
         value_bytes=value_bytes,
         operations=summary.operations,
@@ -196,6 +199,7 @@ async def failover_report(
         failover_ms=milliseconds(samples),
         replicas=len(status.voters),
         storage=status.storage,
+        protocol=status.protocol,
         transport=status.transport,
     )
 

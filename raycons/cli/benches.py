@@ -15,6 +15,7 @@ from rich.table import Table
 from raycons.bench.options import FAULTS, STORAGES, TRANSPORTS
 from raycons.cli.output import Format, emit, fields, format_option, stderr
 from raycons.cli.session import prepare
+from raycons.config import PROTOCOLS
 
 if TYPE_CHECKING:
     from raycons.aio import AsyncCluster
@@ -38,6 +39,7 @@ cluster_options = _options(
     click.option("--name", help="Use this running cluster instead of a throw-away one."),
     click.option("--replicas", default=3, show_default=True),
     click.option("--storage", type=click.Choice(STORAGES), default="disk", show_default=True),
+    click.option("--protocol", type=click.Choice(PROTOCOLS), default="raft", show_default=True),
     click.option("--transport", type=click.Choice(TRANSPORTS), default="tcp", show_default=True),
 )
 load_options = _options(
@@ -76,6 +78,7 @@ def write(
     name: str | None,
     replicas: int,
     storage: Any,
+    protocol: Any,
     transport: Any,
     form: Format,
 ) -> None:
@@ -87,7 +90,7 @@ def write(
         load = await write_load(cluster, clients=clients, seconds=seconds, value_bytes=value_bytes)
         return await load_report(cluster, "write", load, value_bytes)
 
-    report = _on_cluster(name, Shape(replicas, storage, transport), measure)
+    report = _on_cluster(name, Shape(replicas, storage, protocol, transport), measure)
     emit(report, form, lambda: fields(report))
 
 
@@ -102,6 +105,7 @@ def read(
     name: str | None,
     replicas: int,
     storage: Any,
+    protocol: Any,
     transport: Any,
     form: Format,
 ) -> None:
@@ -113,7 +117,7 @@ def read(
         load = await read_load(cluster, clients=clients, seconds=seconds, value_bytes=value_bytes)
         return await load_report(cluster, "read", load, value_bytes)
 
-    report = _on_cluster(name, Shape(replicas, storage, transport), measure)
+    report = _on_cluster(name, Shape(replicas, storage, protocol, transport), measure)
     emit(report, form, lambda: fields(report))
 
 
@@ -128,6 +132,7 @@ def failover(
     name: str | None,
     replicas: int,
     storage: Any,
+    protocol: Any,
     transport: Any,
     form: Format,
 ) -> None:
@@ -139,7 +144,7 @@ def failover(
         with progress(f"{fault} the leader", trials) as done:
             return await failover_report(cluster, fault=fault, count=trials, progress=done)
 
-    shape = Shape(replicas, storage, transport, fault_injection=fault == "partition")
+    shape = Shape(replicas, storage, protocol, transport, fault_injection=fault == "partition")
     report = _on_cluster(name, shape, measure)
     emit(report, form, lambda: fields(report))
 
@@ -174,6 +179,7 @@ def compare(
     name: str | None,
     replicas: int,
     storage: Any,
+    protocol: Any,
     transport: Any,
     form: Format,
 ) -> None:
@@ -193,7 +199,7 @@ def compare(
                 progress=done,
             )
 
-    report = _on_cluster(name, Shape(replicas, storage, transport), measure)
+    report = _on_cluster(name, Shape(replicas, storage, protocol, transport), measure)
     emit(report, form, lambda: _compared(report))
 
 

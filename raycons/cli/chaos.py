@@ -18,6 +18,7 @@ from raycons.bench.options import STORAGES, TRANSPORTS
 from raycons.cli.output import Format, emit, format_option, stderr
 from raycons.cli.proofs import proof_table
 from raycons.cli.session import prepare
+from raycons.config import PROTOCOLS
 from raycons.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ SVG = ".svg"
     "(Linux, root, iptables); not with --name or --nodes.",
 )
 @click.option("--storage", type=click.Choice(STORAGES), default="disk", show_default=True)
+@click.option("--protocol", type=click.Choice(PROTOCOLS), default="raft", show_default=True)
 @click.option("--transport", type=click.Choice(TRANSPORTS), default="tcp", show_default=True)
 @click.option(
     "--ray-failures",
@@ -82,6 +84,7 @@ def chaos(
     nodes: int | None,
     hosts: int | None,
     storage: Any,
+    protocol: Any,
     transport: Any,
     failing: int,
     picture: Path | None,
@@ -113,7 +116,7 @@ def chaos(
     plan = Plan(minutes * 60, tuple(kinds.split(",")) if kinds else (), seed, failing)
     check_names(plan.kinds)
     os.environ.update(failing_calls(failing))
-    shape = Shape(replicas, storage, transport, fault_injection=True)
+    shape = Shape(replicas, storage, protocol, transport, fault_injection=True)
     with _ray(chosen_ray, nodes, hosts) as ground, _progress(plan) as progress:
         report = uvloop.run(_run(name, shape, plan, ground, progress))
     if picture is not None:

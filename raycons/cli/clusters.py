@@ -20,6 +20,7 @@ from rich.text import Text
 from raycons.cli import localray
 from raycons.cli.output import Format, emit, format_option, note, stdout
 from raycons.cli.session import connected, name_option, prepare
+from raycons.config import PROTOCOLS
 from raycons.errors import ClusterNotFound, RayconsError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Stopped(msgspec.Struct, frozen=True):
 @name_option
 @click.option("--replicas", default=3, show_default=True, help="How many members hold the data.")
 @click.option("--storage", type=click.Choice(["disk", "memory"]), default="disk", show_default=True)
+@click.option("--protocol", type=click.Choice(PROTOCOLS), default="raft", show_default=True)
 @click.option("--transport", type=click.Choice(["tcp", "actor"]), default="tcp", show_default=True)
 @click.option(
     "--reads",
@@ -80,6 +82,7 @@ def up(
     name: str,
     replicas: int,
     storage: str,
+    protocol: str,
     transport: str,
     reads: str,
     path: str | None,
@@ -99,6 +102,7 @@ def up(
     asked: dict[str, Any] = {
         "replicas": replicas,
         "storage": storage,
+        "protocol": protocol,
         "transport": transport,
         "reads": reads,
         "path": path,
@@ -234,7 +238,8 @@ def status_table(status: ClusterStatus) -> Group:
     head = Text.assemble(
         (status.name, "bold"),
         f": leader {leader}, term {status.term}, commit {status.commit:,}; {losses}\n"
-        f"storage {status.storage}, transport {status.transport}, reads {status.reads}",
+        f"protocol {status.protocol}, storage {status.storage}, transport {status.transport}, "
+        f"reads {status.reads}",
     )
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for column in ("id", "state", "role"):

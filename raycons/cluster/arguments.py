@@ -8,6 +8,7 @@ from typing import Any
 from raycons.client.settings import ClientSettings
 from raycons.cluster.settings import (
     ClusterSettings,
+    Protocol,
     Reads,
     Storage,
     TransportKind,
@@ -28,6 +29,7 @@ def settings_of_start(
     *,
     replicas: int,
     storage: Storage,
+    protocol: Protocol,
     transport: TransportKind,
     reads: Reads,
     path: str | os.PathLike[str] | None,
@@ -42,6 +44,7 @@ def settings_of_start(
         ClusterSettings(
             replicas=replicas,
             storage=storage,
+            protocol=protocol,
             transport=transport,
             reads=reads,
             path=root_of(path),

@@ -21,7 +21,7 @@ from raycons.cluster.connection import reopen_client
 from raycons.cluster.handle import AsyncCluster
 from raycons.cluster.naming import check_name
 from raycons.cluster.rays import join_or_start_ray, join_ray, refuse_worker
-from raycons.cluster.settings import Reads, Storage, TransportKind
+from raycons.cluster.settings import Protocol, Reads, Storage, TransportKind
 from raycons.cluster.status import ClusterStatus
 from raycons.config import MemberSettings, RaftSettings
 from raycons.transport.contract import PeerId
@@ -133,6 +133,7 @@ def start(
     *,
     replicas: int = 3,
     storage: Storage = "disk",
+    protocol: Protocol = "raft",
     transport: TransportKind = "tcp",
     reads: Reads = "read-index",
     path: str | os.PathLike[str] | None = None,
@@ -154,6 +155,7 @@ def start(
         replicas: how many members hold the data; 3 survive the loss of one, 5 of two.
         storage: "disk": an acknowledged write is on a majority's disks. "memory": in a majority's
             memory, and lost with the last majority, or the Ray cluster.
+        protocol: "raft", or "multipaxos": what the replicas agree by; part of the data's format.
         transport: "tcp": sockets between the members. "actor": Ray actor calls, slower, where only
             Ray's own ports are open.
         reads: "read-index": no clock is trusted. "lease": the leader answers at once, while a
@@ -179,6 +181,7 @@ def start(
     settings = settings_of_start(
         replicas=replicas,
         storage=storage,
+        protocol=protocol,
         transport=transport,
         reads=reads,
         path=path,

@@ -10,6 +10,7 @@ from typing import Any
 from raycons.cluster.fleet import Charter, Fleet, is_doubtful
 from raycons.cluster.hosts import HostReport, destroy_everywhere
 from raycons.cluster.placement import spread
+from raycons.cluster.settings import ClusterSettings
 from raycons.consensus.configuration import Configuration, Peer, Role
 from raycons.consensus.quorum import majority
 from raycons.errors import ClusterError
@@ -42,7 +43,7 @@ async def found_cluster(charter: Charter, hosts: Sequence[HostReport]) -> Fleet:
         await _all(fleet.spawn(id, nodes[homes[id]]) for id in ids)
         made = await _all(fleet.make(id) for id in ids)
         await fleet.remember(homes.values())
-        configuration = _founders(made, charter.settings.lease_s)
+        configuration = _founders(made, charter.settings)
         began = await _all(
             (fleet.begin(id, configuration, {}) for id in ids), enough=majority(len(ids))
         )
@@ -83,11 +84,16 @@ async def _all(
     return successes
 
 
-def _founders(made: Sequence[Introduction], lease_s: float) -> Configuration:
+def _founders(made: Sequence[Introduction], settings: ClusterSettings) -> Configuration:
     peers = tuple(
         Peer(id=each.id, nonce=each.nonce, role=Role.VOTER, host=each.host) for each in made
     )
-    return Configuration(peers=peers, next_id=len(peers) + 1, lease_s=lease_s)
+    return Configuration(
+        peers=peers,
+        next_id=len(peers) + 1,
+        lease_s=settings.lease_s,
+        window=settings.window,
+    )
 
 
 def _addresses(members: Sequence[Introduction]) -> dict[int, Address]:

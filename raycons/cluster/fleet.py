@@ -51,6 +51,7 @@ class Charter(msgspec.Struct, frozen=True, kw_only=True):
             id=id,
             secret=self.secret,
             storage=settings.storage,
+            protocol=settings.protocol,
             transport=settings.transport,
             path=settings.path,
             port_range=settings.port_range,

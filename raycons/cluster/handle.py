@@ -285,6 +285,7 @@ def summarize(
         voters=tuple(sorted(configuration.voters)),
         tolerates=tolerated_losses(configuration.halves, serving),
         storage=charter.settings.storage,
+        protocol=charter.settings.protocol,
         transport=charter.settings.transport,
         reads=charter.settings.reads,
         replicas=tuple(_replica(id, configuration, answers.get(id), commit) for id in ids),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from raycons.config import KIB, MemberSettings, RaftSettings
+from raycons.config import KIB, PROTOCOLS, MemberSettings, RaftSettings
 from raycons.errors import BadArgument
 from raycons.machines.kv.settings import KeyValueSettings
 from raycons.transport.settings import TransportSettings
@@ -17,9 +17,11 @@ from raycons.transport.settings import TransportSettings
 Storage = Literal["disk", "memory"]
 TransportKind = Literal["tcp", "actor"]
 Reads = Literal["read-index", "lease"]
+Protocol = Literal["raft", "multipaxos"]  # `raycons.config.PROTOCOLS`
 
 MAX_REPLICAS = 15
 LEASE_S = 0.2  # how long a follower's promise not to vote lasts, with reads="lease"
+WINDOW = 128  # how many slots after its own a configuration of MultiPaxos begins to govern
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +29,7 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     replicas: int = 3
     storage: Storage = "disk"
+    protocol: Protocol = "raft"
     transport: TransportKind = "tcp"
     reads: Reads = "read-index"
     path: str | None = None  # the data root; None: each host's own default
@@ -41,9 +44,14 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
         """What goes into the group's configuration; 0 without leases."""
         return LEASE_S if self.reads == "lease" else 0.0
 
+    @property
+    def window(self) -> int:
+        """What goes into the group's configuration; 0 where a configuration governs at once."""
+        return WINDOW if self.protocol == "multipaxos" else 0
+
 
 # Changing these means another cluster; the others may be chosen anew after a full stop.
-BOUND_TO_DATA = ("replicas", "storage", "reads", "member")
+BOUND_TO_DATA = ("replicas", "storage", "protocol", "reads", "member")
 COMPARED = (
     *BOUND_TO_DATA,
     "transport",
@@ -90,6 +98,7 @@ def check_settings(settings: ClusterSettings) -> ClusterSettings:
             stacklevel=4,
         )
     _one_of("storage", settings.storage, ("disk", "memory"))
+    _one_of("protocol", settings.protocol, PROTOCOLS)
     _one_of("transport", settings.transport, ("tcp", "actor"))
     _one_of("reads", settings.reads, ("read-index", "lease"))
     ports: Any = settings.port_range

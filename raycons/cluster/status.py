@@ -53,6 +53,7 @@ class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):
     voters: tuple[int, ...]
     tolerates: int  # how many more of the voters may be lost before writes stop
     storage: str
+    protocol: str = "raft"
     transport: str
     reads: str
     replicas: tuple[ReplicaStatus, ...]

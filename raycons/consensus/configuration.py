@@ -45,6 +45,7 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True, dict=True):
     reserved: tuple[ReplicaId, ...] = ()  # ids handed out for stores that are being made
     version: int = 1  # the newest format that may be written; see `raft.upgrade`
     lease_s: float = 0.0  # how long an acknowledged promise not to vote lasts; 0: no leases
+    window: int = 0  # how many slots after its own it begins to govern (MultiPaxos); 0: at once
 
     @cached_property
     def voters(self) -> frozenset[ReplicaId]:

@@ -187,7 +187,9 @@ class Hosting:
                     f"replica {self.spec.id} of {self.spec.cluster!r} is {self.state.value}, not "
                     "newly made: its first configuration is given once"
                 )
-            bootstrap(self._store, GROUP, self.spec.id, self._nonce, configuration)
+            bootstrap(
+                self._store, GROUP, self.spec.id, self._nonce, configuration, self.spec.protocol
+            )
             await self._loop.run_in_executor(None, self._store.sync)
             try:
                 await self._serve(self._store)

@@ -36,6 +36,7 @@ class Identity(msgspec.Struct, frozen=True, array_like=True):
 
     id: ReplicaId
     nonce: int
+    protocol: str = "raft"  # by which the replica agrees with the others, and which reads its log
 
 
 class LogBase(msgspec.Struct, frozen=True, array_like=True):
@@ -131,7 +132,12 @@ def starts_after(base: Index, starts: list[tuple[Index, Term]]) -> list[tuple[In
 
 
 def bootstrap(
-    store: Store, group: int, id: ReplicaId, nonce: int, configuration: Configuration
+    store: Store,
+    group: int,
+    id: ReplicaId,
+    nonce: int,
+    configuration: Configuration,
+    protocol: str = "raft",
 ) -> None:
     """Write a new replica's first records, unsynced; `store` must hold none of the group.
 
@@ -143,7 +149,7 @@ def bootstrap(
     if store.get(Space.META, keys.identity) is not None:
         raise StoreCorrupt(f"the store holds a replica of group {group} already")
     batch = Batch()
-    batch.put(Space.META, keys.identity, _encode(Identity(id, nonce)))
+    batch.put(Space.META, keys.identity, _encode(Identity(id, nonce, protocol)))
     batch.put(Space.META, keys.hard_state, _encode(HardState()))
     batch.put(Space.META, keys.log_base, _encode(LogBase(0, 0, 0)))
     batch.put(Space.META, keys.terms, _encode([]))

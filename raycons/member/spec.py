@@ -35,6 +35,7 @@ class MemberSpec(msgspec.Struct, frozen=True, kw_only=True):
     id: PeerId
     secret: bytes
     storage: str  # disk | memory
+    protocol: str = "raft"  # of `raycons.config.PROTOCOLS`
     transport: str  # tcp | actor
     path: str | None  # the data root; None: the host's default
     port_range: tuple[int, int] | None
