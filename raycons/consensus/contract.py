@@ -26,6 +26,8 @@ from raycons.consensus.quorum import Index, ReplicaId
 Term = int
 WriteNumber = int
 ReadContext = int
+NEVER = float("inf")  # a deadline of nothing
+ENTRY_OVERHEAD_BYTES = 64  # what an entry costs beyond its data, roughly
 
 
 class EntryId(NamedTuple):

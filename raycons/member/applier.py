@@ -17,8 +17,7 @@ import msgspec
 
 from raycons.config import MemberSettings
 from raycons.consensus.configuration import Configuration
-from raycons.consensus.contract import Entry, EntryId, EntryKind
-from raycons.consensus.raft.core import NEVER
+from raycons.consensus.contract import NEVER, Entry, EntryId, EntryKind
 from raycons.machines.contract import Command, Machine
 from raycons.member.ledger import Ledger
 from raycons.member.ports import Ports

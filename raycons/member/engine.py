@@ -35,6 +35,7 @@ import msgspec
 from raycons.config import MemberSettings, RaftSettings
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.contract import (
+    NEVER,
     Apply,
     EntryId,
     InstallSnapshot,
@@ -49,7 +50,6 @@ from raycons.consensus.contract import (
     StreamSnapshot,
 )
 from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.raft.core import NEVER
 from raycons.consensus.raft.messages import CODES as PEER_MESSAGES
 from raycons.consensus.raft.messages import Appended, HeartbeatReply
 from raycons.consensus.raft.replica import RaftReplica

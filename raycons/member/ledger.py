@@ -12,6 +12,7 @@ import msgspec
 from raycons.config import MemberSettings
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.contract import (
+    ENTRY_OVERHEAD_BYTES,
     EntryId,
     InstallSnapshot,
     Persist,
@@ -21,7 +22,7 @@ from raycons.consensus.contract import (
 )
 from raycons.consensus.quorum import Index
 from raycons.consensus.raft.core import Start
-from raycons.consensus.raft.log import ENTRY_OVERHEAD_BYTES, Log
+from raycons.consensus.raft.log import Log
 from raycons.member.layout import (
     Keys,
     LogBase,

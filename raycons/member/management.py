@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+from raycons.consensus import membership
 from raycons.consensus.configuration import Configuration, Peer, Role
-from raycons.consensus.raft import membership
 from raycons.member.protocol import Add, Code, Remove, Reserve
 
 # A replica's reasons to refuse, as clients are told them.

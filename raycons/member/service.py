@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
+from raycons.consensus import membership
 from raycons.consensus.contract import EntryId, Refusal, Term
 from raycons.consensus.quorum import ReplicaId
-from raycons.consensus.raft import membership
 from raycons.consensus.raft.replica import RaftReplica
 from raycons.machines.contract import Machine
 from raycons.member.applier import MACHINE

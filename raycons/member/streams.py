@@ -11,8 +11,8 @@ from random import Random
 from typing import NamedTuple
 
 from raycons.consensus.contract import SnapshotMeta, StreamSnapshot
+from raycons.consensus.messages import SnapshotChunk
 from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.raft.messages import SnapshotChunk
 from raycons.consensus.raft.replica import RaftReplica
 from raycons.machines.contract import Machine
 from raycons.member.ports import Ports

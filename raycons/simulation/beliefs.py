@@ -28,6 +28,7 @@ from raycons.consensus.contract import (
     Send,
     Term,
 )
+from raycons.consensus.messages import SnapshotReply
 from raycons.consensus.quorum import Index, ReplicaId
 from raycons.consensus.raft.messages import (
     Append,
@@ -35,7 +36,6 @@ from raycons.consensus.raft.messages import (
     Heartbeat,
     PreVote,
     RequestVote,
-    SnapshotReply,
     VoteReply,
 )
 from raycons.consensus.raft.replica import RaftReplica

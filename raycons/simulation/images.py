@@ -19,8 +19,8 @@ from zlib import crc32
 import msgspec
 
 from raycons.consensus.contract import Effect, Entry, InstallSnapshot, StageChunk
+from raycons.consensus.messages import SnapshotChunk
 from raycons.consensus.quorum import ReplicaId
-from raycons.consensus.raft.messages import SnapshotChunk
 from raycons.member.engine import Engine
 from raycons.member.layout import Keys, LogBase, StateHeader
 from raycons.member.regions import PREFIX_BYTES, SPACES, state_prefix

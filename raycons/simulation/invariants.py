@@ -44,8 +44,9 @@ from raycons.consensus.contract import (
     RoleChanged,
     Term,
 )
+from raycons.consensus.messages import SnapshotChunk, SnapshotReply
 from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.raft.messages import Appended, SnapshotChunk, SnapshotReply, VoteReply
+from raycons.consensus.raft.messages import Appended, VoteReply
 from raycons.consensus.raft.replica import RaftReplica
 from raycons.simulation.beliefs import Beliefs
 from raycons.simulation.images import Pieces

@@ -9,8 +9,9 @@ from typing import Any
 
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.contract import Apply, Effect, EntryId, Persist, ReadContext, Send
+from raycons.consensus.messages import SnapshotChunk
 from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.raft.messages import Appended, Heartbeat, SnapshotChunk
+from raycons.consensus.raft.messages import Appended, Heartbeat
 from raycons.member.layout import Keys
 from raycons.member.protocol import Manage
 from raycons.simulation.beliefs import CHECKED

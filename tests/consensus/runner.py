@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import Any
 
 from raycons.config import RaftSettings
+from raycons.consensus import membership
 from raycons.consensus.configuration import Configuration, Peer, Role
 from raycons.consensus.contract import Entry, EntryId, EntryKind, HardState, Refusal
 from raycons.consensus.quorum import ReplicaId
-from raycons.consensus.raft import membership
 
 from .disk import Image
 from .expectations import Expectations

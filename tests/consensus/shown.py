@@ -9,6 +9,7 @@ import msgspec
 
 from raycons.consensus.configuration import Configuration, Role
 from raycons.consensus.contract import Entry, EntryKind
+from raycons.consensus.messages import ReadIndexReply, SnapshotChunk, SnapshotReply
 from raycons.consensus.raft.messages import (
     Append,
     Appended,
@@ -17,10 +18,7 @@ from raycons.consensus.raft.messages import (
     HeartbeatReply,
     PreVote,
     PreVoteReply,
-    ReadIndexReply,
     RequestVote,
-    SnapshotChunk,
-    SnapshotReply,
     VoteReply,
 )
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raycons.consensus import membership
 from raycons.consensus.configuration import Configuration, Peer, Role
+from raycons.consensus.membership import BadChange
 from raycons.consensus.quorum import has_quorum
-from raycons.consensus.raft import membership
-from raycons.consensus.raft.membership import BadChange
 
 from .shown import show_configuration
 

@@ -35,8 +35,9 @@ from raycons.consensus.contract import (
     StreamSnapshot,
     Term,
 )
+from raycons.consensus.messages import SnapshotChunk
 from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.raft.messages import Appended, SnapshotChunk, VoteReply
+from raycons.consensus.raft.messages import Appended, VoteReply
 from raycons.consensus.raft.replica import RaftReplica
 
 from .disk import Disk, Image, State

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from raycons.consensus.raft.messages import Append, SnapshotChunk, SnapshotReply
+from raycons.consensus.messages import SnapshotChunk, SnapshotReply
+from raycons.consensus.raft.messages import Append
 from raycons.consensus.raft.progress import Mode
 from raycons.store.contract import Space
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from raycons.consensus.raft.messages import SnapshotChunk
+from raycons.consensus.messages import SnapshotChunk
 from raycons.member.metrics import STATUS_EVERY, Exporter, Meter
 
 from .harness import World

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from raycons.config import MemberSettings, RaftSettings
+from raycons.consensus import membership
 from raycons.consensus.configuration import Configuration, Peer, Role
 from raycons.consensus.contract import Entry, EntryId, EntryKind
-from raycons.consensus.raft import membership
 from raycons.member import hosting
 from raycons.member.applier import VERSION, OutdatedRelease
 from raycons.member.hosting import Hosting

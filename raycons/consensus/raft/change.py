@@ -15,12 +15,13 @@ from random import Random
 import msgspec
 
 from raycons.config import RaftSettings
+from raycons.consensus import membership
 from raycons.consensus.configuration import Configuration, Role
 from raycons.consensus.contract import Entry, EntryId, EntryKind, Refusal
+from raycons.consensus.messages import TimeoutNow
 from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.raft import membership
 from raycons.consensus.raft.core import Start
-from raycons.consensus.raft.messages import Append, TimeoutNow
+from raycons.consensus.raft.messages import Append
 from raycons.consensus.raft.progress import Progress
 from raycons.consensus.raft.snapshot import Snapshots
 

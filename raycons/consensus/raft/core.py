@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 from raycons.config import RaftSettings
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.contract import (
+    NEVER,
     Effect,
     Entry,
     EntryId,
@@ -34,7 +35,6 @@ from raycons.consensus.raft.progress import Progress
 from raycons.provocation import bendable
 
 RoleName = Literal["follower", "pre-candidate", "candidate", "leader"]
-NEVER = float("inf")
 
 
 class Start(NamedTuple):

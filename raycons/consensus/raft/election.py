@@ -13,15 +13,10 @@ that the leader itself released its followers overrides it.
 from __future__ import annotations
 
 from raycons.consensus import quorum
+from raycons.consensus.messages import TimeoutNow
 from raycons.consensus.quorum import ReplicaId
 from raycons.consensus.raft.core import Core
-from raycons.consensus.raft.messages import (
-    PreVote,
-    PreVoteReply,
-    RequestVote,
-    TimeoutNow,
-    VoteReply,
-)
+from raycons.consensus.raft.messages import PreVote, PreVoteReply, RequestVote, VoteReply
 
 
 class Election(Core):

@@ -18,8 +18,9 @@ from __future__ import annotations
 from random import Random
 
 from raycons.config import RaftSettings
+from raycons.consensus.contract import NEVER
 from raycons.consensus.quorum import ReplicaId
-from raycons.consensus.raft.core import NEVER, Start
+from raycons.consensus.raft.core import Start
 from raycons.consensus.raft.election import Election
 from raycons.consensus.raft.messages import PreVote
 

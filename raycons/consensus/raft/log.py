@@ -12,11 +12,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from raycons.consensus.contract import Entry, EntryId, LogReader, Term
+from raycons.consensus.contract import ENTRY_OVERHEAD_BYTES, Entry, EntryId, LogReader, Term
 from raycons.consensus.quorum import Index
 from raycons.provocation import bendable
-
-ENTRY_OVERHEAD_BYTES = 64  # what an entry costs beyond its data, roughly
 
 
 def size_bytes(entry: Entry) -> int:

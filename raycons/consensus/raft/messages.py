@@ -4,27 +4,22 @@
     candidate --RequestVote--> peers   vote for me                   --VoteReply-->
     leader    --Append-->   follower   put these after `previous`    --Appended / AppendRejected-->
     leader    --Heartbeat--> follower  I lead; round n               --HeartbeatReply-->
-    leader    --SnapshotChunk--> follower                            --SnapshotReply-->
-    follower  --ReadIndex--> leader    what is committed by now?     --ReadIndexReply-->
-    leader    --TimeoutNow--> follower campaign at once (transfer)
-    leader    --Retire-->   follower   your disk forgot what you acknowledged
 
-Where a message carries a `term`, it is the sender's unless said otherwise.
+and those that it shares with other protocols (`consensus/messages.py`). Where a message carries a
+`term`, it is the sender's unless said otherwise.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from raycons.consensus.contract import Entry, SnapshotMeta, Term
+from raycons.consensus.contract import Entry, Term
+from raycons.consensus.messages import CODES as SHARED
+from raycons.consensus.messages import Message
 from raycons.consensus.quorum import Index
 
 
-class _Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    pass
-
-
-class PreVote(_Message, frozen=True):
+class PreVote(Message, frozen=True):
     """Would you vote for me in `campaign_term`? Changes nothing at the receiver.
 
     Raft dissertation, section 9.6.
@@ -35,7 +30,7 @@ class PreVote(_Message, frozen=True):
     last: tuple[Index, Term]  # the sender's last entry, for the up-to-date check
 
 
-class PreVoteReply(_Message, frozen=True):
+class PreVoteReply(Message, frozen=True):
     """The answer to a PreVote; counts only for the campaign it names."""
 
     term: Term
@@ -43,7 +38,7 @@ class PreVoteReply(_Message, frozen=True):
     granted: bool
 
 
-class RequestVote(_Message, frozen=True):
+class RequestVote(Message, frozen=True):
     """Vote for me in `term`. Raft paper, section 5.2 and 5.4.1."""
 
     term: Term
@@ -51,14 +46,14 @@ class RequestVote(_Message, frozen=True):
     release: bool  # the old leader asked for this election: lease promises to it are released
 
 
-class VoteReply(_Message, frozen=True):
+class VoteReply(Message, frozen=True):
     """The answer to a RequestVote of the same term; leaves only when the vote is on disk."""
 
     term: Term
     granted: bool
 
 
-class Append(_Message, frozen=True):
+class Append(Message, frozen=True):
     """Put `entries` after `previous`, if you have `previous`. Raft paper, section 5.3.
 
     Empty `entries` is a probe for where the two logs part.
@@ -70,14 +65,14 @@ class Append(_Message, frozen=True):
     commit: Index  # the leader's commit index; the receiver trusts it only up to what this verifies
 
 
-class Appended(_Message, frozen=True):
+class Appended(Message, frozen=True):
     """The sender's log agrees with the leader's up to `matched`, and that much is on its disk."""
 
     term: Term
     matched: Index
 
 
-class AppendRejected(_Message, frozen=True):
+class AppendRejected(Message, frozen=True):
     """The sender does not hold `previous`."""
 
     term: Term
@@ -86,7 +81,7 @@ class AppendRejected(_Message, frozen=True):
     last: Index  # where the sender's log ends
 
 
-class Heartbeat(_Message, frozen=True):
+class Heartbeat(Message, frozen=True):
     """I lead `term`. Resets the election timer; asks the receiver to confirm `round`."""
 
     term: Term
@@ -95,7 +90,7 @@ class Heartbeat(_Message, frozen=True):
     pace: int  # the next one may come so many intervals later; see `idleness`
 
 
-class HeartbeatReply(_Message, frozen=True):
+class HeartbeatReply(Message, frozen=True):
     """I still follow you; with a promise not to vote for `promise_s` from now, if not zero."""
 
     term: Term
@@ -105,56 +100,9 @@ class HeartbeatReply(_Message, frozen=True):
     version: int = 1  # the newest format that the sender's release handles; see `upgrade`
 
 
-class ReadIndex(_Message, frozen=True):
-    """A follower asks for an index to serve a linearizable read at."""
-
-    term: Term
-    context: int
-
-
-class ReadIndexReply(_Message, frozen=True):
-    """Serve read `context` once `index` is applied; 0: ask again elsewhere."""
-
-    term: Term
-    context: int
-    index: Index
-
-
-class SnapshotChunk(_Message, frozen=True):
-    """One piece of one snapshot. Pieces of different snapshots never mix. Raft paper, section 7."""
-
-    term: Term
-    snapshot: int  # names one consistent view of one leader
-    meta: SnapshotMeta
-    sequence: int  # counts pieces from 0
-    data: bytes
-    final: bool
-
-
-class SnapshotReply(_Message, frozen=True):
-    """Send piece `next` of `snapshot`; `installed` says that its state is on the sender's disk."""
-
-    term: Term
-    snapshot: int
-    next: int
-    installed: bool
-
-
-class TimeoutNow(_Message, frozen=True):
-    """Campaign at once, without waiting for your timer. Raft dissertation, section 3.10."""
-
-    term: Term
-
-
-class Retire(_Message, frozen=True):
-    """Your log ends below what this identity acknowledged: your disk forgot. Never vote again."""
-
-    term: Term
-    reason: str
-
-
 # The code of each type on the wire; a code is never given to another type.
 CODES: dict[type[msgspec.Struct], int] = {
+    **SHARED,
     PreVote: 1,
     PreVoteReply: 2,
     RequestVote: 3,
@@ -164,10 +112,4 @@ CODES: dict[type[msgspec.Struct], int] = {
     AppendRejected: 7,
     Heartbeat: 8,
     HeartbeatReply: 9,
-    ReadIndex: 10,
-    ReadIndexReply: 11,
-    SnapshotChunk: 12,
-    SnapshotReply: 13,
-    TimeoutNow: 14,
-    Retire: 15,
 }

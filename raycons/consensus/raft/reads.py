@@ -19,10 +19,11 @@ from typing import NamedTuple
 
 from raycons.config import RaftSettings
 from raycons.consensus import quorum
-from raycons.consensus.contract import ReadContext, ReadFailed, ReadReady
+from raycons.consensus.contract import NEVER, ReadContext, ReadFailed, ReadReady
+from raycons.consensus.messages import ReadIndex, ReadIndexReply
 from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.raft.core import NEVER, Start
-from raycons.consensus.raft.messages import HeartbeatReply, ReadIndex, ReadIndexReply
+from raycons.consensus.raft.core import Start
+from raycons.consensus.raft.messages import HeartbeatReply
 from raycons.consensus.raft.progress import Progress
 from raycons.consensus.raft.replication import Replication
 

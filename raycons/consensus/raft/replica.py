@@ -25,9 +25,17 @@ from random import Random
 from typing import Any
 
 from raycons.config import RaftSettings
-from raycons.consensus.contract import Effect, Retired, WriteNumber
+from raycons.consensus.contract import NEVER, Effect, Retired, WriteNumber
+from raycons.consensus.messages import (
+    ReadIndex,
+    ReadIndexReply,
+    Retire,
+    SnapshotChunk,
+    SnapshotReply,
+    TimeoutNow,
+)
 from raycons.consensus.quorum import ReplicaId
-from raycons.consensus.raft.core import NEVER, Start
+from raycons.consensus.raft.core import Start
 from raycons.consensus.raft.messages import (
     Append,
     Appended,
@@ -36,13 +44,7 @@ from raycons.consensus.raft.messages import (
     HeartbeatReply,
     PreVote,
     PreVoteReply,
-    ReadIndex,
-    ReadIndexReply,
     RequestVote,
-    Retire,
-    SnapshotChunk,
-    SnapshotReply,
-    TimeoutNow,
     VoteReply,
 )
 from raycons.consensus.raft.upgrade import Upgrades

@@ -8,17 +8,24 @@ network, and counts in the quorum only when it is done.
 from __future__ import annotations
 
 from raycons.consensus import quorum
-from raycons.consensus.contract import Apply, Entry, EntryId, EntryKind, Refusal, Send
+from raycons.consensus.contract import (
+    ENTRY_OVERHEAD_BYTES,
+    Apply,
+    Entry,
+    EntryId,
+    EntryKind,
+    Refusal,
+    Send,
+)
+from raycons.consensus.messages import Retire
 from raycons.consensus.quorum import Index, ReplicaId
 from raycons.consensus.raft.idleness import Idleness
-from raycons.consensus.raft.log import ENTRY_OVERHEAD_BYTES
 from raycons.consensus.raft.messages import (
     Append,
     Appended,
     AppendRejected,
     Heartbeat,
     HeartbeatReply,
-    Retire,
 )
 from raycons.consensus.raft.progress import Mode, Progress
 from raycons.provocation import bendable

@@ -16,8 +16,9 @@ from raycons.consensus.contract import (
     StageChunk,
     StreamSnapshot,
 )
+from raycons.consensus.messages import SnapshotChunk, SnapshotReply
 from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.raft.messages import Append, Appended, SnapshotChunk, SnapshotReply
+from raycons.consensus.raft.messages import Append, Appended
 from raycons.consensus.raft.progress import Mode, Progress
 from raycons.consensus.raft.reads import Reads
 

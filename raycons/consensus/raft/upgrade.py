@@ -16,9 +16,9 @@ counted as newer, and is silent once the version has risen.
 
 from __future__ import annotations
 
+from raycons.consensus import membership
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.contract import Entry, Outdated
-from raycons.consensus.raft import membership
 from raycons.consensus.raft.change import Changes
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raycons.consensus.raft import membership
+from raycons.consensus import membership
 from raycons.member import admission, management
 from raycons.member.peers import PeerBook
 from raycons.simulation.mutants import worlds

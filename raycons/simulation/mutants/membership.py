@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from raycons.consensus import quorum
-from raycons.consensus.raft import membership
+from raycons.consensus import membership, quorum
 from raycons.consensus.raft.change import Changes
 from raycons.consensus.raft.core import Core
 from raycons.consensus.raft.election import Election
