@@ -7,7 +7,7 @@ Rules of this seam
 - Events are method calls; they may be gathered. `drain` then gives the effects of all of them.
 - Effects are carried out in the order given. The one condition that safety rests on is spelled out
   on the effect: a `Send` with `after=n` leaves only when write n is on disk.
-- `Persist` and `InstallSnapshot` carry numbers that rise by one. The driver calls `durable(n)` when
+- `Persist`, `PersistAccepted` and `InstallSnapshot` carry numbers that rise by one. The driver calls `durable(n)` when
   that write, and so every earlier one, is on disk.
 - Single-threaded: no two calls overlap.
 """
@@ -62,10 +62,17 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return EntryId(self.index, self.term)
 
 
+class Proposal(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An entry that a Paxos acceptor accepted in its slot, and the ballot under which it did."""
+
+    ballot: Term
+    entry: Entry
+
+
 class HardState(msgspec.Struct, frozen=True, array_like=True):
     """What must be on disk before a replica may answer for it."""
 
-    term: Term = 0
+    term: Term = 0  # in Paxos: the highest ballot that this acceptor promised itself to
     vote: ReplicaId = 0  # whom this replica voted for in `term`; 0: nobody
 
 
@@ -76,6 +83,7 @@ class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True):
     time_us: int  # that entry's replicated time
     configuration: Configuration
     configuration_index: Index
+    upcoming: tuple[tuple[Index, Configuration], ...] = ()  # chosen, and not yet in force
 
 
 # --- effects --------------------------------------------------------------------------------------
@@ -88,6 +96,17 @@ class Persist(NamedTuple):
     truncate_from: Index  # 0: nothing to cut
     entries: Sequence[Entry]
     term_starts: Sequence[tuple[Index, Term]]  # where `entries` begin a new term
+    hard_state: HardState | None  # None: as before
+
+
+class PersistAccepted(NamedTuple):
+    """Write to disk, in one batch: these proposals, each in place of what its slot held.
+
+    Slots come in any order, and may leave gaps.
+    """
+
+    number: WriteNumber
+    accepted: Sequence[Proposal]
     hard_state: HardState | None  # None: as before
 
 
@@ -130,7 +149,8 @@ class StageChunk(NamedTuple):
 class InstallSnapshot(NamedTuple):
     """Make the staged snapshot the state, in one batch with the new log base.
 
-    The log is emptied.
+    The log is emptied; in Paxos, up to the snapshot's last entry: what an acceptor accepted in later
+    slots may be chosen by that.
     """
 
     number: WriteNumber
@@ -171,6 +191,7 @@ class Outdated(NamedTuple):
 
 Effect = (
     Persist
+    | PersistAccepted
     | Send
     | Apply
     | ReadReady

@@ -1,0 +1,1 @@
+"""MultiPaxos: one file a duty; `replica` puts them together."""
