@@ -7,19 +7,20 @@ Rules of this seam
 - Events are method calls; they may be gathered. `drain` then gives the effects of all of them.
 - Effects are carried out in the order given. The one condition that safety rests on is spelled out
   on the effect: a `Send` with `after=n` leaves only when write n is on disk.
-- `Persist`, `PersistAccepted` and `InstallSnapshot` carry numbers that rise by one. The driver calls `durable(n)` when
-  that write, and so every earlier one, is on disk.
+- `Persist`, `PersistAccepted` and `InstallSnapshot` carry numbers that rise by one. The driver
+  calls `durable(n)` when that write, and so every earlier one, is on disk.
 - Single-threaded: no two calls overlap.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from raycons.config import RaftSettings
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.quorum import Index, ReplicaId
 
@@ -149,8 +150,8 @@ class StageChunk(NamedTuple):
 class InstallSnapshot(NamedTuple):
     """Make the staged snapshot the state, in one batch with the new log base.
 
-    The log is emptied; in Paxos, up to the snapshot's last entry: what an acceptor accepted in later
-    slots may be chosen by that.
+    The log is emptied; in Paxos, up to the snapshot's last entry: what an acceptor accepted in
+    later slots may be chosen by that.
     """
 
     number: WriteNumber
@@ -222,16 +223,86 @@ class LogReader(Protocol):
         """Entries from `first` to `last` inclusive, at least one, until `max_bytes` is passed."""
 
 
+class LogView(Protocol):
+    """What a driver may see of a replica's log."""
+
+    base: EntryId  # the entry after which it begins
+    last_index: Index
+
+
+class FollowerView(Protocol):
+    """What a driver may see of a leader's book on one follower."""
+
+    heard_at: float
+
+    @property
+    def match(self) -> Index:
+        """Up to where the follower holds the log, as it told."""
+
+    @property
+    def condition(self) -> str:
+        """How it is being sent to, in a word."""
+
+
 class Replica(Protocol):
     """One replica of one group, whatever the protocol."""
 
     id: ReplicaId
+    settings: RaftSettings
+    newest_version: int  # the newest format that this release handles
+    role: Any  # as in RoleChanged
+    term: Term
+    leader: ReplicaId  # 0: unknown
+    leader_heard_at: float
+    commit: Index
+    term_start: Index  # a leader's: it knows what was committed before once this is
+    transferee: ReplicaId  # whom a leader hands over to; 0: nobody
+    durable_number: WriteNumber
+    incoming: int  # the snapshot being received; 0: none
+    retired: bool
+
+    @property
+    def log(self) -> LogView:
+        """The log, as far as a driver needs it."""
+
+    @property
+    def progress(self) -> Mapping[ReplicaId, FollowerView]:
+        """A leader's followers."""
+
+    @property
+    def configuration(self) -> Configuration:
+        """The newest that this replica acts on, or is about to."""
+
+    @property
+    def configuration_index(self) -> Index:
+        """The entry that it came with."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether the last event, an answer of a follower or of the disk, left something to do."""
 
     def receive(self, sender: ReplicaId, message: Any, now: float) -> None:
         """A message from a peer arrived."""
 
     def propose(self, data: bytes, machine: int, version: int, now: float) -> EntryId | Refusal:
         """Append a command; its fate is known when the entry at that index is applied."""
+
+    def propose_change(
+        self, change: Callable[[Configuration], Configuration], based_on: Index, now: float
+    ) -> EntryId | Refusal:
+        """Append the configuration that `change` makes of the one of index `based_on`.
+
+        Raises membership.BadChange where the change does not fit.
+        """
+
+    def transfer(self, to: ReplicaId, now: float) -> Refusal | None:
+        """Hand leadership to voter `to` (0: the most caught-up one); None when it is under way."""
+
+    def replicated_time_us(self, now: float) -> int:
+        """Time that the group has counted; a leader's to say."""
+
+    def streams_to(self, peer: ReplicaId) -> bool:
+        """Whether a snapshot to `peer` is still wanted; the driver drops its view otherwise."""
 
     def read(self, context: ReadContext, now: float) -> None:
         """Ask for a linearizable read; answered by ReadReady or ReadFailed."""

@@ -18,6 +18,7 @@ import msgspec
 from raycons.config import MemberSettings
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.contract import NEVER, Entry, EntryId, EntryKind
+from raycons.consensus.quorum import Index
 from raycons.machines.contract import Command, Machine
 from raycons.member.ledger import Ledger
 from raycons.member.ports import Ports
@@ -78,6 +79,11 @@ class Applier:
         self._write_behind_s = settings.write_behind_s
         self._version = version
         self._committed: deque[Entry] = deque()  # not yet applied
+        # Configurations on their way into force, and the entry with which each is.
+        self._coming = deque(
+            (index + configuration.window, index, configuration)
+            for index, configuration in ledger.upcoming
+        )
 
     def add(self, entries: Iterable[Entry], now: float) -> None:
         """These are committed, after all that were added before."""
@@ -109,6 +115,8 @@ class Applier:
             entries += 1
             size_bytes += len(entry.data)
         self._ledger.entries_applied(entry.time_us)
+        while self._coming and self._coming[0][0] <= entry.index:
+            self._in_force(*self._coming.popleft()[1:])
         self.apply_at = 0.0 if committed else NEVER
         if self._state.full_chunks:
             self.write_out_at = now
@@ -129,6 +137,7 @@ class Applier:
     def snapshot_installed(self) -> None:
         """The state was replaced by one that holds all that was committed before."""
         self._committed.clear()
+        self._coming.clear()
         self._machine.load()
         self.write_out_at = self.apply_at = NEVER
 
@@ -151,7 +160,7 @@ class Applier:
             self._configuration_applied(entry)
         elif entry.kind != EntryKind.NOOP:
             raise UnreadableEntry(entry, self._version)
-        self._state.end_entry(entry.index, entry.term)
+        self._state.end_entry(entry.index, entry.term, entry.time_us)
 
     @bendable("early-answer")
     def _is_long(self, command: Command) -> bool:
@@ -166,10 +175,18 @@ class Applier:
     def _configuration_applied(self, entry: Entry) -> None:
         configuration = msgspec.msgpack.decode(entry.data, type=Configuration)
         self._ledger.configuration_applied(entry.index, configuration)
-        self._requests.configuration_applied(entry.id, configuration)
+        if configuration.window:
+            at = entry.index + configuration.window
+            self._coming.append((at, entry.index, configuration))
+        else:
+            self._in_force(entry.index, configuration)
+
+    def _in_force(self, index: Index, configuration: Configuration) -> None:
+        """The configuration of entry `index` decides from now on."""
+        self._requests.configuration_applied(index, configuration)
         me = self._ledger.identity.id
         members = {str(peer.id): peer.role.name.lower() for peer in configuration.peers}
-        fields = {"index": entry.index, "joint": configuration.joint, "members": members}
+        fields = {"index": index, "joint": configuration.joint, "members": members}
         self._ports.event("configuration", fields)
         if not configuration.joint and me not in configuration.ids and configuration.peers:
-            self._ports.event("removed", {"index": entry.index})
+            self._ports.event("removed", {"index": index})

@@ -11,13 +11,14 @@ from typing import Any
 
 import msgspec
 
+from raycons.consensus.paxos.multipaxos import messages as multipaxos
 from raycons.consensus.raft import messages as raft
 from raycons.member import protocol
 from raycons.transport.contract import Malformed, UnknownKind
 
 
 def _all_kinds() -> dict[type[msgspec.Struct], int]:
-    kinds = {**raft.CODES, **protocol.CODES}
+    kinds = {**raft.CODES, **multipaxos.CODES, **protocol.CODES}
     if len(set(kinds.values())) != len(kinds) or not all(
         0 <= kind < 256 for kind in kinds.values()
     ):
@@ -26,7 +27,7 @@ def _all_kinds() -> dict[type[msgspec.Struct], int]:
 
 
 class MemberCodec:
-    """Implements `transport.contract.Codec` for Raft's messages and the clients' protocol."""
+    """Implements `transport.contract.Codec` for replicas' messages and the clients' protocol."""
 
     def __init__(self) -> None:
         self._kinds = _all_kinds()

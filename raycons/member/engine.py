@@ -41,6 +41,7 @@ from raycons.consensus.contract import (
     InstallSnapshot,
     Outdated,
     Persist,
+    PersistAccepted,
     ReadFailed,
     ReadReady,
     Retired,
@@ -50,17 +51,14 @@ from raycons.consensus.contract import (
     StreamSnapshot,
 )
 from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.raft.messages import CODES as PEER_MESSAGES
-from raycons.consensus.raft.messages import Appended, HeartbeatReply
-from raycons.consensus.raft.replica import RaftReplica
 from raycons.machines.contract import Machine, State
 from raycons.member.applier import MACHINE, VERSION, Applier, OutdatedRelease
-from raycons.member.layout import bootstrap
-from raycons.member.ledger import Ledger
+from raycons.member.layout import bootstrap, identity_of
 from raycons.member.ports import Ports
 from raycons.member.protocol import (
     Inspected,
 )
+from raycons.member.protocols import ANSWERS, PROTOCOLS
 from raycons.member.report import describe
 from raycons.member.requests import Requests
 from raycons.member.service import Addresses, Service
@@ -68,9 +66,8 @@ from raycons.member.streams import Streams
 from raycons.store.contract import Store
 from raycons.transport.contract import ClientId
 
-__all__ = ["Engine", "bootstrap"]
+__all__ = ["ANSWERS", "Engine", "bootstrap"]
 
-ANSWERS = frozenset({Appended, HeartbeatReply})  # a follower's, which may need no turn
 DUE_INTERVAL_S = 1.0  # how often a leader asks its machine whether something is due
 CHUNKS_BEFORE_VIEW = 2  # written in one turn, so that a view opens though writes go on
 
@@ -104,15 +101,19 @@ class Engine:
         self.settings = member
         self._store = store
         self._ports = ports
-        self._ledger = Ledger(store, group, member)
-        self.identity = self._ledger.identity
+        self.identity = identity_of(store, group)
+        protocol = PROTOCOLS[self.identity.protocol]
+        self._peer_messages = protocol.messages
+        self._ledger = protocol.ledger(store, group, member)
         _, configuration = self._ledger.start.configurations[-1]
         if configuration.version > version:
             raise OutdatedRelease(configuration.version, version)
         self._state = self._ledger.state
         self._machine = make_machine(self._state)
         self._machine.load()
-        self.replica = RaftReplica(self.identity.id, self._ledger.start, raft, random, now, version)
+        self.replica = protocol.replica(
+            self.identity.id, self._ledger.start, raft, random, now, version
+        )
 
         self._requests = Requests(ports)
         self._held: deque[Send] = deque()  # sends that wait for the disk, in the order of writes
@@ -143,7 +144,7 @@ class Engine:
 
     def receive(self, sender: ReplicaId, message: Any, now: float) -> None:
         """A message from a peer arrived; one that peers do not say is counted and skipped."""
-        if type(message) in PEER_MESSAGES:
+        if type(message) in self._peer_messages:
             self.replica.receive(sender, message, now)
         else:
             self.messages_ignored += 1
@@ -236,7 +237,7 @@ class Engine:
 
     # --- effects ----------------------------------------------------------------------------------
 
-    def _persist(self, effect: Persist, now: float) -> None:
+    def _persist(self, effect: Persist | PersistAccepted, now: float) -> None:
         self._ports.flush()
         self._ledger.persist(effect)
         self._ports.sync(effect.number)
@@ -361,6 +362,7 @@ class Engine:
 
 _PERFORM: dict[type, Callable[[Engine, Any, float], None]] = {
     Persist: Engine._persist,
+    PersistAccepted: Engine._persist,
     Send: Engine._send,
     Apply: Engine._apply,
     ReadReady: Engine._read_ready,

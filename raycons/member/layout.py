@@ -3,9 +3,9 @@
     META     group + "identity"   whose store this is; written once
              group + "hard"       term and vote
              group + "base"       the entry after which the log begins
-             group + "terms"      where the terms of the log begin: a short list
+             group + "terms"      where the terms of the log begin: a short list (Raft)
              group + "state"      header of the applied state: which generation, up to which entry
-    LOG      group + index        entries
+    LOG      group + index        entries; in MultiPaxos each with the ballot of its acceptance
     CURRENT, HISTORY              group + generation + the machines' keys (see `regions`)
 
 One log, one order: an entry's batch is written before the batch that applies it, through the same
@@ -20,13 +20,14 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from raycons.consensus.configuration import Configuration
-from raycons.consensus.contract import Entry, EntryKind, HardState, Term
+from raycons.consensus.contract import Entry, EntryKind, HardState, Proposal, Term
 from raycons.consensus.quorum import Index, ReplicaId
 from raycons.errors import StoreCorrupt
 from raycons.store.contract import PUT, Batch, Space, Store, after
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_decode_proposal = msgspec.msgpack.Decoder(Proposal).decode
 FIRST_GENERATION = 1
 T = TypeVar("T")
 
@@ -56,6 +57,8 @@ class StateHeader(msgspec.Struct, frozen=True, array_like=True):
     configuration_index: Index
     configuration: Configuration
     log_bytes: int  # about the size of the log up to `index`, for compaction after a restart
+    time_us: int = 0  # replicated time at `index`; 0 in older stores
+    upcoming: tuple[tuple[Index, Configuration], ...] = ()  # chosen, and not yet in force
 
 
 class Keys:
@@ -95,7 +98,7 @@ class StoredLog:
             size += len(value)
             if entries and size > max_bytes:
                 break
-            entry = _decode_entry(value)
+            entry = self._entry(value)
             if entry.index != first + len(entries):
                 raise StoreCorrupt(f"the log lacks entry {first + len(entries)}")
             entries.append(entry)
@@ -103,11 +106,29 @@ class StoredLog:
             raise StoreCorrupt(f"the log lacks entry {first}")
         return entries
 
+    def _entry(self, record: bytes) -> Entry:
+        return _decode_entry(record)
+
     def last_index(self) -> Index | None:
         """The index of the last entry; None where the log holds none."""
         for key, _ in self._store.scan(Space.LOG, self._keys.log, self._keys.log_end, reverse=True):
             return int.from_bytes(key[-8:], "big")
         return None
+
+
+class StoredSlots(StoredLog):
+    """Reads what an acceptor accepted; a `LogReader` for slots that are chosen."""
+
+    def _entry(self, record: bytes) -> Entry:
+        return _decode_proposal(record).entry
+
+    def accepted_after(self, index: Index) -> list[Proposal]:
+        """What was accepted in slots above `index`, in their order, with gaps."""
+        first = self._keys.entry(index + 1)
+        return [
+            _decode_proposal(record)
+            for _, record in self._store.scan(Space.LOG, first, self._keys.log_end)
+        ]
 
 
 def put_entries(batch: Batch, keys: Keys, entries: Sequence[Entry]) -> int:
@@ -118,6 +139,17 @@ def put_entries(batch: Batch, keys: Keys, entries: Sequence[Entry]) -> int:
         data = _encode(entry)
         size += len(data)
         operations.append((PUT, Space.LOG, keys.entry(entry.index), data))
+    return size
+
+
+def put_proposals(batch: Batch, keys: Keys, accepted: Sequence[Proposal]) -> int:
+    """Add what was accepted to a batch, each in its slot; returns the size in bytes."""
+    size = 0
+    operations = batch.operations
+    for proposal in accepted:
+        data = _encode(proposal)
+        size += len(data)
+        operations.append((PUT, Space.LOG, keys.entry(proposal.entry.index), data))
     return size
 
 
@@ -212,6 +244,44 @@ def restore(store: Store, group: int) -> Restored:
         tail,
         configurations,
     )
+
+
+class RestoredSlots(NamedTuple):
+    """A MultiPaxos replica's records as they were found."""
+
+    identity: Identity
+    hard_state: HardState
+    base: LogBase
+    header: StateHeader
+    reader: StoredSlots
+    accepted: list[Proposal]  # above the applied state
+
+
+def restore_slots(store: Store, group: int) -> RestoredSlots:
+    """Read a MultiPaxos replica back. Raises StoreCorrupt where the records do not fit together."""
+    keys = Keys(group)
+    read = _RecordReader(store, group)
+    base = read.record(keys.log_base, LogBase)
+    header = read.record(keys.state, StateHeader)
+    reader = StoredSlots(store, keys)
+    if base.index > header.index:
+        raise StoreCorrupt(
+            f"group {group}'s state is at entry {header.index}, but its log begins after entry "
+            f"{base.index}"
+        )
+    return RestoredSlots(
+        read.record(keys.identity, Identity),
+        read.record(keys.hard_state, HardState),
+        base,
+        header,
+        reader,
+        reader.accepted_after(header.index),
+    )
+
+
+def identity_of(store: Store, group: int) -> Identity:
+    """Whose store it is. Raises StoreCorrupt where that is not to be found."""
+    return _RecordReader(store, group).record(Keys(group).identity, Identity)
 
 
 class _RecordReader:

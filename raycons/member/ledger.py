@@ -1,5 +1,8 @@
 """A group's records in the member's store: log, hard state and applied state, and how they shrink.
 
+What is here is the same for every protocol with a log; how a log lies in the store and is read back
+is a subclass's (`raft_ledger`, `slot_ledger`).
+
 Everything goes through the store's one write-ahead log in the order it happened: an entry before
 what it does to the state, the state before the log is cut behind it. `sync` is the shell's; this
 only remembers which of its own writes a durable number covers.
@@ -7,30 +10,22 @@ only remembers which of its own writes a durable number covers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Protocol
+
 import msgspec
 
 from raycons.config import MemberSettings
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.contract import (
-    ENTRY_OVERHEAD_BYTES,
     EntryId,
     InstallSnapshot,
-    Persist,
     SnapshotMeta,
     StageChunk,
     WriteNumber,
 )
 from raycons.consensus.quorum import Index
-from raycons.consensus.raft.core import Start
-from raycons.consensus.raft.log import Log
-from raycons.member.layout import (
-    Keys,
-    LogBase,
-    StateHeader,
-    put_entries,
-    restore,
-    starts_after,
-)
+from raycons.member.layout import Identity, Keys, LogBase, StateHeader
 from raycons.member.log_size import LogSize
 from raycons.member.regions import sweep
 from raycons.member.state import CHUNK_BYTES, CHUNK_OPERATIONS, WriteBehindState
@@ -40,21 +35,42 @@ from raycons.store.contract import Batch, Space, Store
 _encode = msgspec.msgpack.Encoder().encode
 
 
+class CompactableLog(Protocol):
+    """What a replica's log is to whoever keeps its records."""
+
+    base: EntryId
+
+    def compact(self, through: Index) -> EntryId:
+        """Make `through` the new base; returns its name."""
+
+
 class Ledger:
     """What one replica keeps in the store."""
 
-    def __init__(self, store: Store, group: int, settings: MemberSettings) -> None:
-        """Read the replica back. Raises StoreCorrupt where its records do not fit together."""
+    start: Any  # what the protocol's replica begins with
+    log: CompactableLog
+
+    def __init__(
+        self,
+        store: Store,
+        group: int,
+        settings: MemberSettings,
+        identity: Identity,
+        header: StateHeader,
+        log_bytes: int,
+    ) -> None:
+        """A subclass has read these back, and gives `start` and `log`.
+
+        `log_bytes` is the size of what follows the applied state in the log.
+        """
         self._store = store
         self._group = group
         self._keys = Keys(group)
-        found = restore(store, group)
-        header = found.header
-        self.identity = found.identity
+        self.identity = identity
         sweep(store, group, header.generation)  # what a crash left of a snapshot half received
         # A chunk takes its replica, and then its disk, some milliseconds. Replicas mostly fill them
         # at different sizes, so that seldom two do so at once and a quorum is free.
-        sixths = 6 + found.identity.id % 3
+        sixths = 6 + identity.id % 3
         self.state = WriteBehindState(
             store,
             group,
@@ -64,26 +80,24 @@ class Ledger:
             chunk_operations=CHUNK_OPERATIONS * sixths // 6,
             chunk_bytes=CHUNK_BYTES * sixths // 6,
         )
-        self.log = Log(
-            found.reader,
-            EntryId(found.base.index, found.base.term),
-            found.base.time_us,
-            found.terms,
-            found.last,
-            found.tail,
-        )
-        self.start = Start(found.hard_state, self.log, found.configurations, header.index)
-        self._terms = found.terms
-        self._configurations = found.configurations[:1]  # applied, not yet all in the header
-        self._applied_time_us = found.applied_time_us
-        tail_bytes = sum(len(entry.data) + ENTRY_OVERHEAD_BYTES for entry in found.tail)
-        self._size = LogSize(header.log_bytes + tail_bytes, settings.log_limit_bytes)
+        # Applied ones that the header in the store may lack, and the one in force at the header.
+        self._configurations = [
+            (header.configuration_index, header.configuration),
+            *header.upcoming,
+        ]
+        self._applied_time_us = header.time_us
+        self._size = LogSize(header.log_bytes + log_bytes, settings.log_limit_bytes)
 
         self._state_written: Index = header.index  # in the store, perhaps not on disk
         self._state_durable: Index = header.index
         self._state_awaited: tuple[WriteNumber, Index] | None = None  # durable together
         self._staging: tuple[int, Staging] | None = None
         self._sweep_after: WriteNumber = 0  # old generations go when this write is durable
+
+    @property
+    def upcoming(self) -> list[tuple[Index, Configuration]]:
+        """Configurations that were chosen, and not in force, when the replica was read back."""
+        return self._configurations[1:]
 
     @property
     def log_is_long(self) -> bool:
@@ -97,24 +111,9 @@ class Ledger:
 
     # --- the log --------------------------------------------------------------------------------
 
-    def persist(self, effect: Persist) -> None:
+    def persist(self, effect: Any) -> None:
         """Write what the replica wants written, unsynced."""
-        keys = self._keys
-        batch = Batch()
-        if effect.truncate_from:
-            batch.delete_range(Space.LOG, keys.entry(effect.truncate_from), keys.log_end)
-            self._terms = [start for start in self._terms if start[0] < effect.truncate_from]
-        if effect.entries:
-            self._size.bytes += put_entries(batch, keys, effect.entries)
-        if effect.term_starts or effect.truncate_from:
-            if effect.term_starts:
-                first = effect.term_starts[0][0]
-                self._terms = [start for start in self._terms if start[0] < first]
-            self._terms += effect.term_starts
-            batch.put(Space.META, keys.terms, _encode(self._terms))
-        if effect.hard_state is not None:
-            batch.put(Space.META, keys.hard_state, _encode(effect.hard_state))
-        self._write(batch, effect.number)
+        raise NotImplementedError
 
     def _write(self, batch: Batch, number: WriteNumber) -> None:
         self._store.write(batch)
@@ -144,19 +143,17 @@ class Ledger:
         cut = self._size.cut(self._state_durable, needed_after)
         if cut is None:
             return None
-        keys, log = self._keys, self.log
-        first = log.base.index + 1
-        base = log.compact(cut.through)
-        # From what is written, not from the log in memory, which may hold, or have cut, entries
-        # that the store is given only after this.
-        self._terms = starts_after(base.index, self._terms)
+        keys = self._keys
+        first = self.log.base.index + 1
         batch = Batch()
         batch.delete_range(Space.LOG, keys.entry(first), keys.entry(cut.through + 1))
-        batch.put(Space.META, keys.terms, _encode(self._terms))
-        record = LogBase(base.index, base.term, log.base_time_us)
-        batch.put(Space.META, keys.log_base, _encode(record))
+        self._begin_log_after(cut.through, batch)
         self._store.write(batch)
         return cut.through
+
+    def _begin_log_after(self, through: Index, batch: Batch) -> None:
+        """Forget the log up to `through`, in memory and, by `batch`, where it is described."""
+        raise NotImplementedError
 
     # --- the state ------------------------------------------------------------------------------
 
@@ -177,20 +174,27 @@ class Ledger:
         self._size.note(written[0])
         return True
 
-    def _header(self, index: Index, term: int) -> bytes:
+    def _header(self, index: Index, term: int, time_us: int) -> bytes:
         known = self._configurations
-        while len(known) > 1 and known[1][0] <= index:
+        while len(known) > 1 and known[1][0] + known[1][1].window <= index:
             known.pop(0)
-        generation = self.state.generation
-        header = StateHeader(generation, index, term, *known[0], self._size.bytes)
-        return _encode(header)
+        generation, upcoming = self.state.generation, _upcoming(known, index)
+        return _encode(
+            StateHeader(generation, index, term, *known[0], self._size.bytes, time_us, upcoming)
+        )
 
     # --- snapshots ------------------------------------------------------------------------------
 
     def snapshot_meta(self) -> SnapshotMeta:
         """What a view of the state, opened now, stands for."""
-        index, configuration = self._configurations[-1]
-        return SnapshotMeta(self.state.applied, self._applied_time_us, configuration, index)
+        at, known = self.state.applied[0], list(self._configurations)
+        while len(known) > 1 and known[1][0] + known[1][1].window <= at:
+            known.pop(0)
+        index, configuration = known[0]
+        upcoming = _upcoming(known, at)
+        return SnapshotMeta(
+            self.state.applied, self._applied_time_us, configuration, index, upcoming
+        )
 
     def stage(self, effect: StageChunk) -> None:
         """Put a piece of a snapshot aside, in the next generation."""
@@ -217,13 +221,13 @@ class Ledger:
         self._staging = None
         keys, meta = self._keys, effect.meta
         index, term = meta.last
-        self._terms = []
         self._size.reset()
-        self._configurations = [(meta.configuration_index, meta.configuration)]
-        header = StateHeader(generation, index, term, *self._configurations[0], 0)
+        self._configurations = [(meta.configuration_index, meta.configuration), *meta.upcoming]
+        header = StateHeader(
+            generation, index, term, *self._configurations[0], 0, meta.time_us, meta.upcoming
+        )
         batch = Batch()
-        batch.delete_range(Space.LOG, keys.log, keys.log_end)
-        batch.put(Space.META, keys.terms, _encode(self._terms))
+        self._replace_log(index, batch)
         batch.put(Space.META, keys.log_base, _encode(LogBase(index, term, meta.time_us)))
         batch.put(Space.META, keys.hard_state, _encode(effect.hard_state))
         batch.put(Space.META, keys.state, _encode(header))
@@ -233,3 +237,14 @@ class Ledger:
         self._sweep_after = effect.number
         self.state.switch_to(generation, (index, term))
         self._applied_time_us = meta.time_us
+
+    def _replace_log(self, last: Index, batch: Batch) -> None:
+        """By `batch`: a state that holds everything up to `last` takes the place of the log."""
+        raise NotImplementedError
+
+
+def _upcoming(
+    known: Sequence[tuple[Index, Configuration]], index: Index
+) -> tuple[tuple[Index, Configuration], ...]:
+    """Those after the first that were chosen by entry `index`, and are not in force there."""
+    return tuple(each for each in known[1:] if each[0] <= index)

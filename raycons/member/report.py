@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from raycons.consensus.configuration import Peer
-from raycons.consensus.raft.replica import RaftReplica
+from raycons.consensus.contract import Replica
 
 
-def describe(replica: RaftReplica, now: float) -> dict[str, Any]:
+def describe(replica: Replica, now: float) -> dict[str, Any]:
     """The protocol's side of a member's status: role, log, configuration and, if it leads, lags."""
     configuration = replica.configuration
     return {
@@ -32,7 +32,7 @@ def describe(replica: RaftReplica, now: float) -> dict[str, Any]:
             str(id): {
                 "match": progress.match,
                 "lag": replica.log.last_index - progress.match,
-                "mode": progress.mode.value,
+                "mode": progress.condition,
                 "silent_s": round(now - progress.heard_at, 4),
             }
             for id, progress in replica.progress.items()

@@ -112,12 +112,12 @@ class Requests:
         """A transfer waits for another leader."""
         self._transfers.append((client, request))
 
-    def configuration_applied(self, entry: EntryId, configuration: Configuration) -> None:
+    def configuration_applied(self, index: Index, configuration: Configuration) -> None:
         """A configuration committed: some changes may be finished."""
         still: list[WaitingChange] = []
         for change in self._changes:
-            if entry.index >= change.entry.index and change.finished(configuration):
-                done = Managed(change.request, entry.index, change.value)
+            if index >= change.entry.index and change.finished(configuration):
+                done = Managed(change.request, index, change.value)
                 self._ports.respond(change.client, done)
             else:
                 still.append(change)

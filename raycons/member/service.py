@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 
 from raycons.consensus import membership
-from raycons.consensus.contract import EntryId, Refusal, Term
+from raycons.consensus.contract import EntryId, Refusal, Replica, Term
 from raycons.consensus.quorum import ReplicaId
-from raycons.consensus.raft.replica import RaftReplica
 from raycons.machines.contract import Machine
 from raycons.member.applier import MACHINE
 from raycons.member.management import CODES, plan
@@ -47,7 +46,7 @@ class Service:
 
     def __init__(
         self,
-        replica: RaftReplica,
+        replica: Replica,
         machine: Machine,
         state: WriteBehindState,
         requests: Requests,

@@ -35,19 +35,20 @@ _RECORD_OVERHEAD_BYTES = 150  # of a pair in a dict, besides its bytes
 CHUNK_OPERATIONS = 4000
 CHUNK_BYTES = 2 * 1024 * 1024
 
-MakeHeader = Callable[[int, int], bytes]
+MakeHeader = Callable[[int, int, int], bytes]
 
 
 class _Chunk:
     """What entries up to `index` put, the last put of a key only; None: deleted."""
 
-    __slots__ = ("index", "size_bytes", "sorted_keys", "tables", "term")
+    __slots__ = ("index", "size_bytes", "sorted_keys", "tables", "term", "time_us")
 
     def __init__(self) -> None:
         self.tables: tuple[dict[bytes, bytes | None], ...] = ({}, {})
         self.sorted_keys: tuple[list[bytes], ...] = ([], [])
         self.index = 0
         self.term = 0
+        self.time_us = 0
         self.size_bytes = 0
 
     def __len__(self) -> int:
@@ -104,6 +105,7 @@ class WriteBehindState:
         self.generation = generation
         self._prefix = state_prefix(self._group, generation)
         self._applied = self._in_store = applied
+        self._time_us = 0
         self._open = _Chunk()
         self._current, self._history = self._open.tables
         self._open_bytes = 0
@@ -191,9 +193,9 @@ class WriteBehindState:
     # --- what the engine uses ---------------------------------------------------------------------
 
     @bendable("smallest-chunk")
-    def end_entry(self, index: int, term: int) -> None:
-        """All that entry `index` of `term` does to the state has been done."""
-        self._applied = (index, term)
+    def end_entry(self, index: int, term: int, time_us: int = 0) -> None:
+        """All that entry `index` of `term` does to the state has been done, at replicated time."""
+        self._applied, self._time_us = (index, term), time_us
         if (
             len(self._current) + len(self._history) >= self._chunk_operations
             or self._open_bytes >= self._chunk_bytes
@@ -232,8 +234,8 @@ class WriteBehindState:
     def write_out(self, make_header: MakeHeader) -> tuple[int, int] | None:
         """Give the oldest chunk to the store, with its header, in one batch; unsynced.
 
-        make_header(index, term) is the header of a state whose last entry that is. Returns index
-        and term, or None where nothing is pending. Call it between entries only.
+        make_header(index, term, time_us) is the header of a state whose last entry that is. Returns
+        index and term, or None where nothing is pending. Call it between entries only.
         """
         if not self._sealed:
             if not self.pending_chunks():
@@ -250,7 +252,7 @@ class WriteBehindState:
                 else (PUT, space, prefix + key, value)
                 for key, value in chunk.tables[table].items()
             ]
-        batch.put(Space.META, self._header_key, make_header(chunk.index, chunk.term))
+        batch.put(Space.META, self._header_key, make_header(chunk.index, chunk.term, chunk.time_us))
         self._store.write(batch)
         self._sealed.popleft()
         self._in_store = (chunk.index, chunk.term)
@@ -270,7 +272,7 @@ class WriteBehindState:
 
     def _seal(self) -> None:
         chunk = self._open
-        chunk.index, chunk.term = self._applied
+        (chunk.index, chunk.term), chunk.time_us = self._applied, self._time_us
         key_bytes = sum(map(len, chunk.tables[0])) + sum(map(len, chunk.tables[1]))
         chunk.size_bytes = key_bytes + self._open_bytes
         self._sealed.append(chunk)

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from random import Random
 from typing import NamedTuple
 
-from raycons.consensus.contract import SnapshotMeta, StreamSnapshot
+from raycons.consensus.contract import Replica, SnapshotMeta, StreamSnapshot
 from raycons.consensus.messages import SnapshotChunk
 from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.raft.replica import RaftReplica
 from raycons.machines.contract import Machine
 from raycons.member.ports import Ports
 from raycons.member.state import WriteBehindState
@@ -81,7 +80,7 @@ class Streams:
 
     def __init__(
         self,
-        replica: RaftReplica,
+        replica: Replica,
         state: WriteBehindState,
         machine: Machine,
         ports: Ports,
@@ -157,6 +156,9 @@ class Streams:
             if progress.heard_at >= since:
                 stream = self._open.get(peer)
                 needed = min(needed, progress.match if stream is None else stream.meta.last[0])
+        for peer, stream in self._open.items():
+            if peer not in replica.progress:
+                needed = min(needed, stream.meta.last[0])
         return needed
 
     def drop_unwanted(self) -> None:

@@ -151,10 +151,15 @@ class Provocations:
             )
 
     def smallest_chunk(
-        self, state: WriteBehindState, end: Callable[[int, int], None], index: int, term: int
+        self,
+        state: WriteBehindState,
+        end: Callable[[int, int, int], None],
+        index: int,
+        term: int,
+        time_us: int,
     ) -> None:
         """The state goes to the store in a chunk of one entry."""
-        end(index, term)
+        end(index, term, time_us)
         if len(state._open) and self.strikes("smallest-chunk"):
             state._seal()
 

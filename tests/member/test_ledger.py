@@ -7,20 +7,20 @@ from raycons.consensus.configuration import Configuration, Peer, Role
 from raycons.consensus.contract import Entry, EntryId, Persist
 from raycons.machines.contract import Table
 from raycons.member.layout import bootstrap, restore
-from raycons.member.ledger import Ledger
+from raycons.member.raft_ledger import RaftLedger
 
 from .harness import GROUP, Recorder
 
 ALL = 10**9  # no follower needs anything
 
 
-def ledger(limit_bytes: int, id: int = 1) -> Ledger:
+def ledger(limit_bytes: int, id: int = 1) -> RaftLedger:
     store = Recorder()
     bootstrap(store, GROUP, id, 100 + id, Configuration((Peer(id, 100 + id, Role.VOTER),), id + 1))
-    return Ledger(store, GROUP, MemberSettings(log_limit_bytes=limit_bytes))
+    return RaftLedger(store, GROUP, MemberSettings(log_limit_bytes=limit_bytes))
 
 
-def log_and_apply(ledger: Ledger, number: int, index: int) -> None:
+def log_and_apply(ledger: RaftLedger, number: int, index: int) -> None:
     entry = Entry(index, 1, 1, 0, 1, index, bytes(100))
     starts = [(1, 1)] if ledger.log.append(entry) else []
     ledger.persist(Persist(number, 0, [entry], starts, None))

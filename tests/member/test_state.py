@@ -23,7 +23,7 @@ LAST = b"\xff" * 4
 CURRENT, HISTORY = Table.CURRENT, Table.HISTORY
 
 
-def header(index: int, term: int) -> bytes:
+def header(index: int, term: int, time_us: int) -> bytes:
     return msgspec.msgpack.encode((index, term))
 
 

@@ -59,6 +59,11 @@ class Progress:
         self.snapshot_sent_at = 0.0
         self.version = 0  # the newest format that it handles; 0: it has not said yet
 
+    @property
+    def condition(self) -> str:
+        """How it is being sent to, in a word."""
+        return self.mode.value
+
     def may_send(self, max_messages: int, max_bytes: int) -> bool:
         """Whether one more Append may leave now."""
         if self.mode is Mode.REPLICATE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from raycons.consensus.raft.snapshot import Snapshots
 from raycons.member.applier import Applier
 from raycons.member.ledger import Ledger
+from raycons.member.raft_ledger import RaftLedger
 from raycons.member.state_view import Staging, StateView
 from raycons.simulation.mutants import worlds
 from raycons.simulation.mutants.patch import Patch
@@ -20,7 +21,9 @@ def piece_lost(patch: Patch) -> None:
 @mutant("Raft paper, section 7, figure 13", worlds.small_logs)
 def snapshot_leaves_the_old_log(patch: Patch) -> None:
     """The entries that a snapshot replaces stay on disk behind it."""
-    patch.edit(Ledger.install, "batch.delete_range(Space.LOG, keys.log, keys.log_end)", "pass")
+    patch.edit(
+        RaftLedger._replace_log, "batch.delete_range(Space.LOG, keys.log, keys.log_end)", "pass"
+    )
 
 
 @mutant("Raft paper, section 7, figure 13", worlds.long_tails_and_small_logs)
@@ -112,5 +115,7 @@ def snapshot_acknowledged_before_fsync(patch: Patch) -> None:
 def snapshot_named_by_what_is_committed(patch: Patch) -> None:
     """The snapshot claims entries that are not in it yet."""
     patch.edit(
-        Ledger.snapshot_meta, "SnapshotMeta(self.state.applied,", "SnapshotMeta(self.log.last,"
+        Ledger.snapshot_meta,
+        "SnapshotMeta(\n        self.state.applied,",
+        "SnapshotMeta(\n        self.log.last,",
     )

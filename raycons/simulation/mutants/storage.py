@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from raycons.member import layout
 from raycons.member.ledger import Ledger
+from raycons.member.raft_ledger import RaftLedger
 from raycons.member.state import WriteBehindState
 from raycons.member.state_view import Staging
 from raycons.simulation.mutants import worlds
@@ -48,7 +49,7 @@ def log_end_dropped_at_recovery(patch: Patch) -> None:
 def cut_entries_stay_on_disk(patch: Patch) -> None:
     """Entries that were truncated come back after a restart."""
     patch.edit(
-        Ledger.persist,
+        RaftLedger.persist,
         "batch.delete_range(Space.LOG, keys.entry(effect.truncate_from), keys.log_end)",
         "pass",
     )

@@ -277,7 +277,7 @@ class Core:
         self.unwritten, self.hard_state_dirty = [], False
 
     def note_durable(self, number: int) -> list[Proposal]:
-        """Writes up to `number` are on disk; gives what they hold in the ballot that we promised."""
+        """Writes up to `number` are on disk; gives what they hold in our ballot."""
         self.durable_number = max(self.durable_number, number)
         proposals: list[Proposal] = []
         while self.writes and self.writes[0].number <= number:

@@ -145,14 +145,15 @@ class Deciding(Leadership):
             return False
         # An era opens when a quorum of it holds all that came before: from then on nothing rests on
         # acceptors of the era before.
-        return slot != era.first or era.chooses(
-            {
-                id
-                for id, progress in self.progress.items()
-                if progress.held(self.first_own) >= slot - 1
-            }
-            | ({self.id} if self.durable_commit >= slot - 1 else set())
-        )
+        return slot != era.first or era.chooses(self._holders(slot - 1))
+
+    def _holders(self, slot: Index) -> set[ReplicaId]:
+        """Who has a value in every slot up to this one on disk."""
+        first = self.first_own
+        holders = {id for id, progress in self.progress.items() if progress.held(first) >= slot}
+        if self.durable_commit >= slot:
+            holders.add(self.id)
+        return holders
 
     def propose_assigned(self, now: float) -> None:
         """Called with each drain: propose in every slot whose turn has come."""
@@ -166,7 +167,7 @@ class Deciding(Leadership):
             self.accept(Proposal(self.term, entry))
 
     def _value_for(self, slot: Index, now: float) -> Entry:
-        """What to propose in a slot: what may be chosen there, else our own, else nothing at all."""
+        """What to propose: what may be chosen there already, else our own, else nothing at all."""
         own, reported = self.assigned.pop(slot, None), self.reported.pop(slot, None)
         if slot in self.chosen:
             return self.log.open[slot].entry
@@ -209,7 +210,8 @@ class Deciding(Leadership):
             progress.acknowledged(first, last, self.round)
             self.count(sender, range(max(first, self.commit + 1), last + 1))
         self.advance(now)
-        self.peer_advanced(sender, progress, now)
+        if self.progress.get(sender) is progress:  # we may have led the group to our removal
+            self.peer_advanced(sender, progress, now)
 
     def own_writes_durable(self, proposals: list[Proposal], now: float) -> None:
         """Called when writes became durable: we may now count ourselves."""
@@ -307,7 +309,7 @@ class Deciding(Leadership):
     # --- heartbeats -------------------------------------------------------------------------------
 
     def beat(self, now: float) -> None:
-        """Once an interval: a round, unless reads began one, and leave to look for what got lost."""
+        """Once an interval: a round, unless reads began one, and a look for what got lost."""
         if now >= self.heartbeat_due:
             self.send_heartbeats(now)
         self.prepare_again()

@@ -1,7 +1,7 @@
 """Leadership: phase 1, once for all open slots; and the right not to be disturbed.
 
-    follower --timer, or the leader's connection dropped--> pre-candidate --a quorum would promise-->
-    candidate --a quorum of every era of open slots promised--> leader
+    follower --timer, or the leader's connection dropped--> pre-candidate
+    --a quorum would promise--> candidate --a quorum of every era of open slots did--> leader
 
 "Paxos Made Simple", section 3; asking first, and refusing while a leader is heard, are Raft's
 pre-vote and stickiness (dissertation, sections 9.6 and 4.2.3), which Paxos needs as much.

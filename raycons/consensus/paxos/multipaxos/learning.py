@@ -1,8 +1,8 @@
 """Learning: a replica that lacks something chosen asks whoever may know it, leader or not.
 
-A leader's Accepts and heartbeats say up to where all is chosen; that tells a follower what is chosen
-where it accepted in that very ballot. What it missed, or accepted in an earlier ballot, it asks for:
-`CatchUp` brings values, or a state where the asked one has compacted them away. If there is no
+A leader's Accepts and heartbeats say up to where all is chosen; that tells a follower what is
+chosen where it accepted in that very ballot. What it missed, or accepted in an earlier one, it asks
+for: `CatchUp` brings values, or a state where the asked one has compacted them away. If there is no
 answer another one is asked. What is chosen is chosen whoever says it, so nothing here waits for a
 leader, and a candidate can catch up before it leads.
 """

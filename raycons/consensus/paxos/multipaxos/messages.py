@@ -48,7 +48,7 @@ class Prepare(Message, frozen=True):
 
 
 class Promise(Message, frozen=True):
-    """Phase 1b: the sender has promised, and this is what it had accepted; all of it on its disk."""
+    """Phase 1b: the sender has promised, and had accepted this; all of it is on its disk."""
 
     ballot: Ballot
     first: Index  # as asked
@@ -71,7 +71,7 @@ class Accept(Message, frozen=True):
     ballot: Ballot
     entries: tuple[Entry, ...]
     decided: (
-        Index  # up to here all is chosen; the receiver knows what, where it accepted in `ballot`
+        Index  # all up to here is chosen: what, the receiver knows where it accepted in `ballot`
     )
 
 

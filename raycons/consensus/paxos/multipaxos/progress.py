@@ -43,8 +43,13 @@ class Progress:
 
     @property
     def match(self) -> Index:
-        """Up to where it holds what is chosen, or is to be; see `held`."""
+        """Up to where it holds what is chosen, as it told."""
         return self.known
+
+    @property
+    def condition(self) -> str:
+        """How it is being sent to, in a word."""
+        return "repeat" if self.beyond else "pipeline"
 
     def held(self, first: Index) -> Index:
         """Up to where it has a value in every slot; ours, from our `first` proposal on."""

@@ -12,7 +12,7 @@ other. A joiner is promoted, and a version raised, by whoever leads then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
 
 import msgspec
@@ -20,7 +20,7 @@ import msgspec
 from raycons.config import RaftSettings
 from raycons.consensus import membership
 from raycons.consensus.configuration import Configuration, Role
-from raycons.consensus.contract import Entry, EntryId, EntryKind, Outdated, Refusal
+from raycons.consensus.contract import EntryId, EntryKind, Outdated, Refusal
 from raycons.consensus.messages import TimeoutNow
 from raycons.consensus.paxos.multipaxos.core import Start
 from raycons.consensus.paxos.multipaxos.messages import Heartbeat
@@ -77,25 +77,16 @@ class Reconfiguration(Snapshots):
         super().become_leader(now)
         self._fill_window()
 
-    def committed_further(self, entries: Sequence[Entry], now: float) -> None:
-        """Take the next step of a change whose last step was chosen."""
-        known = {id for id in self.progress}
-        super().committed_further(entries, now)
+    def eras_changed(self, now: float) -> None:
+        """Take the next step of a change: towards its first slot, or away from what was before."""
+        super().eras_changed(now)
         if self.role != "leader":
             return
-        if any(entry.kind == EntryKind.CONFIGURATION for entry in entries):
-            self._fill_window()
-            self.conclude(now)
-        if self.role == "leader" and set(self.peers()) != known:
-            self._meet_peers(now)
-        if self.role != "leader" or not self.settled():
-            return
-        if self.id not in self.configuration.voters:
+        self._meet_peers(now)
+        self._fill_window()
+        self.conclude(now)
+        if len(self.eras) == 1 and self.id not in self.configuration.voters:
             self._leave_office(now)
-            return
-        for peer, progress in self.progress.items():
-            if self._promote_if_caught_up(peer, progress, now):
-                break
 
     def _fill_window(self) -> None:
         """Propose no-ops up to the first slot of an era to come: see `_value_for`."""
@@ -114,8 +105,6 @@ class Reconfiguration(Snapshots):
 
     def peer_advanced(self, peer: ReplicaId, progress: Progress, now: float) -> None:
         """A joiner may have caught up; so may the one we are handing over to."""
-        if self.role != "leader":
-            return
         self._promote_if_caught_up(peer, progress, now)
         if peer == self.transferee:
             self._let_campaign()

@@ -160,6 +160,6 @@ class Snapshots(Reads):
             self.conclude(now)
 
     def _answer_installed(self, sender: ReplicaId, message: SnapshotChunk) -> None:
-        """The state of that snapshot is here, however it came; an answer that got lost is repeated."""
+        """That state is here, however it came; an answer that got lost is repeated."""
         reply = SnapshotReply(self.term, message.snapshot, message.sequence + 1, True)
         self.emit(Send(sender, reply, self.after_everything()))
