@@ -278,6 +278,10 @@ class Replica(Protocol):
         """The entry that it came with."""
 
     @property
+    def listed(self) -> Configuration:
+        """The same, with those besides whose word counts until it is in force: whom to talk to."""
+
+    @property
     def pending(self) -> bool:
         """Whether the last event, an answer of a follower or of the disk, left something to do."""
 

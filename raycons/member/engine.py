@@ -337,8 +337,8 @@ class Engine:
 
     @property
     def configuration(self) -> Configuration:
-        """The configuration in force here: the latest in the log."""
-        return self.replica.configuration
+        """Whom this replica talks to: the latest one, and who else decides until it is in force."""
+        return self.replica.listed
 
     def status(self, now: float) -> dict[str, Any]:
         """What this replica knows of itself and, when it leads, of its followers; JSON-able."""

@@ -58,6 +58,8 @@ class Life(NamedTuple):
 class Beliefs:
     """Everybody's words, and what the others made of them."""
 
+    checked: frozenset[type]  # the types of messages that `received` is to be told of
+
     def __init__(self) -> None:
         self._lives: dict[ReplicaId, Life] = {}
         self._votes: dict[ReplicaId, tuple[Term, ReplicaId]] = {}  # of living ones, and their terms
@@ -228,4 +230,4 @@ _CHECKS: dict[type, Callable[[Beliefs, RaftReplica, ReplicaId, Any, Before], Non
     PreVote: Beliefs._check_timer,
     RequestVote: Beliefs._check_timer,
 }
-CHECKED = frozenset(_CHECKS)  # the types of messages that `received` is to be told of
+Beliefs.checked = frozenset(_CHECKS)

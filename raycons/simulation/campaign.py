@@ -17,7 +17,7 @@ from raycons.errors import BadArgument
 from raycons.simulation.rare import never_reached
 from raycons.simulation.run import Outcome, run_seed
 
-PROTOCOLS = ("raft",)
+PROTOCOLS = ("raft", "multipaxos")
 DEFAULT_SECONDS = 20.0
 SEEDS_AT_ONCE = 4  # handed to a process together
 
@@ -62,7 +62,7 @@ def simulate(
     """Run `seeds` seeds from `first_seed` on, each with `seconds` virtual seconds of faults.
 
     Args:
-        protocol: which protocol the groups run; "raft".
+        protocol: which protocol the groups run; one of `PROTOCOLS`.
         seeds: how many seeds.
         first_seed: the first of them.
         seconds: virtual seconds of faults a seed; the recovery after them is not counted.
@@ -83,7 +83,7 @@ def simulate(
     findings: list[Finding] = []
     coverage: Counter[str] = Counter()
     events, trace = 0, 0
-    for outcome in _outcomes(range(first_seed, first_seed + seeds), seconds, jobs):
+    for outcome in _outcomes(protocol, range(first_seed, first_seed + seeds), seconds, jobs):
         events += outcome.events
         trace = hash((trace, outcome.trace))
         coverage.update(outcome.coverage)
@@ -103,13 +103,13 @@ def simulate(
         events=events,
         events_per_second=round(events / duration_s, 1),
         coverage=dict(sorted(coverage.items())),
-        never_reached=never_reached(coverage),
+        never_reached=never_reached(coverage, protocol),
         trace=f"{trace & 0xFFFFFFFFFFFFFFFF:016x}",
     )
 
 
-def _outcomes(seeds: Iterable[int], seconds: float, jobs: int) -> Iterator[Outcome]:
-    run = partial(run_seed, seconds=seconds)
+def _outcomes(protocol: str, seeds: Iterable[int], seconds: float, jobs: int) -> Iterator[Outcome]:
+    run = partial(run_seed, seconds=seconds, protocol=protocol)
     if jobs == 1:
         yield from map(run, seeds)
         return

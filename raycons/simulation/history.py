@@ -13,8 +13,8 @@ from raycons import errors
 from raycons.client.core import Lagging
 from raycons.machines.contract import Command
 from raycons.machines.kv.commands import Operation, Range, RangeDone
-from raycons.simulation.invariants import Invariants
 from raycons.simulation.oracle import Oracle, token
+from raycons.simulation.views import Watch
 from raycons.simulation.world import Violation
 
 SESSIONS, KEY_VALUE = "sessions", "key-value"  # the places of watched machines
@@ -23,7 +23,7 @@ SESSIONS, KEY_VALUE = "sessions", "key-value"  # the places of watched machines
 class History:
     """All clients' operations of one run; also the witness of all machines."""
 
-    def __init__(self, invariants: Invariants) -> None:
+    def __init__(self, invariants: Watch) -> None:
         self.oracle = Oracle()
         self.outcomes: Counter[str] = Counter()
         self.floor = 0  # the highest revision that a client has been told

@@ -83,12 +83,21 @@ def add_up(records: Iterable[tuple[int, bytes, bytes]]) -> Sum:
 class Image:
     """One replica's disk, and the state that its process keeps in front of it."""
 
-    def __init__(self, id: ReplicaId, group: int, store: Store, pieces: Pieces) -> None:
+    def __init__(
+        self,
+        id: ReplicaId,
+        group: int,
+        store: Store,
+        pieces: Pieces,
+        keeps_later: bool = False,
+    ) -> None:
+        """`keeps_later`: what the log holds above a snapshot stays when that is installed."""
         self._id = id
         self._group = group
         self._store = store
         self._keys = Keys(group)
         self._pieces = pieces
+        self._keeps_later = keeps_later
         self._staged: tuple[int, int] = (0, 0)  # the snapshot, and how many pieces of it
         self._to_install: deque[Sum] = deque()  # one drain may bring several snapshots
 
@@ -177,7 +186,10 @@ class Image:
             for table, space in enumerate(SPACES)
             for key, value in self._store.scan(space, prefix, after(prefix))
         )
-        log = self._store.scan(Space.LOG, self._keys.log, self._keys.log_end)
+        end = (
+            self._keys.entry(self._header().index + 1) if self._keeps_later else self._keys.log_end
+        )
+        log = self._store.scan(Space.LOG, self._keys.log, end)
         if next(log, None) is not None:
             raise Violation(
                 "image", f"replica {self._id} installed a snapshot, and kept entries of its old log"

@@ -48,18 +48,18 @@ from raycons.consensus.messages import SnapshotChunk, SnapshotReply
 from raycons.consensus.quorum import Index, ReplicaId
 from raycons.consensus.raft.messages import Appended, VoteReply
 from raycons.consensus.raft.replica import RaftReplica
+from raycons.simulation.agreement import Agreement
 from raycons.simulation.beliefs import Beliefs
-from raycons.simulation.images import Pieces
 from raycons.simulation.mirror import Mirror, all_entries, decode_configuration, is_quorum
 from raycons.simulation.world import Violation
 
 
-class Invariants:
+class Invariants(Agreement):
     """The global view that no replica has: every log, every vote, everything committed."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.beliefs = Beliefs()
-        self.pieces = Pieces()
         self._mirrors: dict[ReplicaId, Mirror] = {}
         self._known: dict[EntryId, tuple[Term, Entry]] = {}  # id -> predecessor's term, content
         self._committed: list[EntryId] = [EntryId(0, 0)]  # by index
@@ -74,7 +74,6 @@ class Invariants:
         self._terms: dict[ReplicaId, Term] = {}
         self._commit: dict[ReplicaId, Index] = {}
         self._applied: dict[ReplicaId, Index] = {}
-        self._answers: dict[tuple[str, Index], tuple[bytes, bytes]] = {}
 
     @property
     def committed_index(self) -> Index:
@@ -228,13 +227,9 @@ class Invariants:
                 f"the last change is entry {pending}",
             )
 
-    def changed(self, id: ReplicaId, replaced: Index, based_on: Index) -> None:
-        """A leader carried out an order that was computed from configuration `based_on`."""
-        if replaced != based_on:
-            raise Violation(
-                "configuration",
-                f"leader {id} replaces configuration {replaced} by what was made of {based_on}",
-            )
+    def last_change(self, replica: RaftReplica) -> Index:
+        """Where the replica has put a change of the configuration last."""
+        return replica.configuration_index
 
     def _check_matching(self, id: ReplicaId, previous: Term, entry: Entry) -> None:
         """An id names one content and one predecessor; so by induction, one whole log."""
@@ -451,19 +446,3 @@ class Invariants:
                 f"to {replica.commit}",
             )
         self._terms[replica.id], self._commit[replica.id] = replica.term, replica.commit
-
-    # --- machines ---------------------------------------------------------------------------------
-
-    def answered(self, place: str, index: Index, data: bytes, answer: bytes) -> bool:
-        """A machine answered; True if it is the first to do so at this index.
-
-        Every other replica's must be given the same and say the same.
-        """
-        first = self._answers.setdefault((place, index), (data, answer))
-        if first != (data, answer):
-            raise Violation(
-                "state-machine-safety",
-                f"at entry {index} the machine ({place}) was given {data!r} and said {answer!r}; "
-                f"another replica's was given {first[0]!r} and said {first[1]!r}",
-            )
-        return first[1] is answer

@@ -8,24 +8,32 @@ from functools import partial
 from typing import Any
 
 from raycons.consensus.configuration import Configuration
-from raycons.consensus.contract import Apply, Effect, EntryId, Persist, ReadContext, Send
+from raycons.consensus.contract import (
+    Apply,
+    Effect,
+    Persist,
+    PersistAccepted,
+    ReadContext,
+    Send,
+)
 from raycons.consensus.messages import SnapshotChunk
 from raycons.consensus.quorum import Index, ReplicaId
 from raycons.consensus.raft.messages import Appended, Heartbeat
 from raycons.member.layout import Keys
 from raycons.member.protocol import Manage
-from raycons.simulation.beliefs import CHECKED
 from raycons.simulation.images import Image
-from raycons.simulation.invariants import Invariants
 from raycons.simulation.network import Network
 from raycons.simulation.process import GROUP, Counted, MakeMachine, Process
 from raycons.simulation.provocation import Provocations
 from raycons.simulation.scenario import Scenario
+from raycons.simulation.views import Watch
 from raycons.simulation.world import World
 from raycons.store.contract import Batch, Space
 from raycons.transport.contract import ClientId
 
-FREQUENT = frozenset((Apply, Persist, Send))  # effects that only `Invariants` looks at
+FREQUENT = frozenset(
+    (Apply, Persist, PersistAccepted, Send)
+)  # effects that only `Invariants` looks at
 
 
 class VirtualMember(Process):
@@ -36,7 +44,7 @@ class VirtualMember(Process):
         id: ReplicaId,
         world: World,
         network: Network,
-        invariants: Invariants,
+        invariants: Watch,
         scenario: Scenario,
         make_machine: MakeMachine,
         counted: Counted,
@@ -60,7 +68,13 @@ class VirtualMember(Process):
         """Make the store of a fresh replica, which connects from now on."""
         self.bootstrap(configuration)
         self._mirror = self._invariants.created(self.id, configuration)
-        self._image = Image(self.id, GROUP, self.disk.content, self._invariants.pieces)
+        self._image = Image(
+            self.id,
+            GROUP,
+            self.disk.content,
+            self._invariants.pieces,
+            keeps_later=self._scenario.protocol == "multipaxos",
+        )
         self.disk.written = self._image.written
         self._network.add(self)
 
@@ -110,7 +124,8 @@ class VirtualMember(Process):
     @property
     def configuration(self) -> Configuration:
         """The one that it acts on, or will when it is back."""
-        return self._mirror.configuration
+        configuration: Configuration = self._mirror.configuration
+        return configuration
 
     @property
     def sound(self) -> bool:
@@ -118,14 +133,14 @@ class VirtualMember(Process):
         return not (self.destroyed or self.disk.rotten or self.doubtful)
 
     @property
-    def vouches_for(self) -> EntryId:
-        """The last entry that its disk has reported as durable."""
-        last = self._mirror.durable_last
-        return EntryId(last, self._mirror.term(last) or 0)
+    def vouches_for(self) -> Any:
+        """What its disk has reported as durable, in its mirror's words."""
+        return self._mirror.vouched
 
-    def holds_durably(self, entry: EntryId) -> bool:
-        """Whether the entry, and so all before it, survives a crash here."""
-        return self._mirror.holds_durably(entry.index, entry.term)
+    def holds_durably(self, vouched: Any) -> bool:
+        """Whether what another one vouches for survives a crash here."""
+        holds: bool = self._mirror.holds(vouched)
+        return holds
 
     @property
     def logged_configurations(self) -> list[tuple[Index, Configuration]]:
@@ -136,8 +151,8 @@ class VirtualMember(Process):
 
     def _receive(self, sender: ReplicaId, message: Any, now: float) -> None:
         assert self.engine is not None
-        replica = self.engine.replica
-        if type(message) in CHECKED:
+        replica: Any = self.engine.replica
+        if type(message) in self._beliefs.checked:
             before = (replica.role, replica.commit, replica.election_deadline)
             super()._receive(sender, message, now)
             self._beliefs.received(replica, sender, message, before)
@@ -147,10 +162,10 @@ class VirtualMember(Process):
     def _serve(self, client: ClientId, message: Any, now: float) -> None:
         assert self.engine is not None
         replica = self.engine.replica
-        before = replica.configuration_index
+        replaced, before = replica.configuration_index, self._invariants.last_change(replica)
         super()._serve(client, message, now)
-        if isinstance(message, Manage) and replica.configuration_index != before:
-            self._invariants.changed(self.id, before, message.based_on)
+        if isinstance(message, Manage) and self._invariants.last_change(replica) != before:
+            self._invariants.changed(self.id, replaced, message.based_on)
 
     def _became_durable(self, incarnation: int, number: int) -> None:
         self._mirror.synced(self.disk.batches_durable)

@@ -92,6 +92,15 @@ class Mirror:
             return False
         return index < self.base.index or self.term(index) == term
 
+    @property
+    def vouched(self) -> EntryId:
+        """The last entry that the disk has reported as durable."""
+        return EntryId(self.durable_last, self.term(self.durable_last) or 0)
+
+    def holds(self, vouched: EntryId) -> bool:
+        """Whether this one, and so all before it, survives a crash here."""
+        return self.holds_durably(vouched.index, vouched.term)
+
     # --- what the replica writes ------------------------------------------------------------------
 
     def persist(self, write: Persist) -> None:

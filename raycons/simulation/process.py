@@ -88,7 +88,7 @@ class Process:
 
     def bootstrap(self, configuration: Configuration) -> None:
         """Make the store of a fresh replica."""
-        bootstrap(self.disk, GROUP, self.id, self.nonce, configuration)
+        bootstrap(self.disk, GROUP, self.id, self.nonce, configuration, self._scenario.protocol)
         self.disk.sync()
 
     def start(self) -> None:

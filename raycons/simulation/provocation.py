@@ -7,11 +7,13 @@ it bends at all, and how often; `counts` tells how often each was bent.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
 from typing import Any
 
+from raycons.consensus.contract import Replica
+from raycons.consensus.paxos.multipaxos.replica import MultiPaxosReplica
 from raycons.consensus.quorum import ReplicaId, majority
 from raycons.consensus.raft.progress import Mode, Progress
 from raycons.consensus.raft.replica import RaftReplica
@@ -34,6 +36,7 @@ POINTS: dict[str, float] = {
     "late-sync": 0.2,
     "early-answer": 0.5,
 }
+SLOT_POINTS: dict[str, float] = {"needless-snapshot": 0.1}  # of MultiPaxos alone
 SHARE_OF_POINTS = 0.25  # how likely a seed bends a given point at all, as in FoundationDB
 LATE_SYNC_S = 0.05
 
@@ -105,10 +108,10 @@ class Provocations:
 
     def minimal_quorum(
         self,
-        replica: RaftReplica,
+        replica: Replica,
         send: Callable[..., bool],
         peer: ReplicaId,
-        progress: Progress,
+        progress: Any,
         now: float,
     ) -> bool:
         """For a while entries go to the fewest followers that can commit them."""
@@ -121,7 +124,21 @@ class Provocations:
             setattr(replica, "_favoured", (until, favoured))  # noqa: B010  the simulator's own
         return send(peer, progress, now)
 
-    def _fewest(self, replica: RaftReplica) -> frozenset[ReplicaId]:
+    def needless_snapshot(
+        self,
+        replica: MultiPaxosReplica,
+        tell: Callable[[ReplicaId, int, float], None],
+        to: ReplicaId,
+        first: int,
+        now: float,
+    ) -> None:
+        """A snapshot for somebody whom the log could still tell what is chosen."""
+        if self.strikes("needless-snapshot"):
+            replica.begin_snapshot(to, now)
+        else:
+            tell(to, first, now)
+
+    def _fewest(self, replica: Replica) -> frozenset[ReplicaId]:
         chosen: set[ReplicaId] = set()
         for half in replica.configuration.halves:
             others = sorted(half - {replica.id})
@@ -140,9 +157,7 @@ class Provocations:
         """A short command is answered as soon as its answer is certain, like a long one."""
         return self.strikes("early-answer") or is_long(command)
 
-    def impatient_election(
-        self, replica: RaftReplica, reset: Callable[[float], None], now: float
-    ) -> None:
+    def impatient_election(self, replica: Any, reset: Callable[[float], None], now: float) -> None:
         """A follower asks for votes long before its leader can be dead."""
         reset(now)
         if self.strikes("impatient-election"):
@@ -170,11 +185,11 @@ def parts(engine: Engine) -> tuple[object, ...]:
     return replica, replica.log, ledger._size, ledger.state, engine._applier
 
 
-def draw_rates(random: Random) -> dict[str, float]:
+def draw_rates(random: Random, points: Mapping[str, float] = POINTS) -> dict[str, float]:
     """The points that a seed bends, and how often."""
     return {
         point: highest * 10 ** random.uniform(-1.0, 0.0)
-        for point, highest in POINTS.items()
+        for point, highest in points.items()
         if random.random() < SHARE_OF_POINTS
     }
 
@@ -188,4 +203,5 @@ BENDS: dict[str, Callable[..., Any]] = {
     "impatient-election": Provocations.impatient_election,
     "smallest-chunk": Provocations.smallest_chunk,
     "early-answer": Provocations.early_answer,
+    "needless-snapshot": Provocations.needless_snapshot,
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from raycons.simulation.partitions import SHAPES
-from raycons.simulation.provocation import POINTS
+from raycons.simulation.provocation import POINTS, SLOT_POINTS
 from raycons.simulation.scenario import FAULTS
 
 # Why a replica changed its role; other reasons name replicas and terms, and are not counted.
@@ -19,6 +19,8 @@ TOLD_REASONS = frozenset(
         "a quorum is silent",
         "a quorum would not vote for us",
         "a quorum refused its vote",
+        "a quorum refused its promise",
+        "a quorum would not promise",
         "campaigning, asked by the leader",
         "leader's connection dropped",
         "removed from the configuration",
@@ -28,7 +30,7 @@ LISTED: tuple[str, ...] = (
     *(f"fault {kind}" for kind in FAULTS),
     *(f"fault partition {shape}" for shape in SHAPES),
     *(f"bend {point}" for point in POINTS),
-    *(f"because {reason}" for reason in sorted(TOLD_REASONS)),
+    *(f"because {reason}" for reason in sorted(TOLD_REASONS) if "promise" not in reason),
     "batches torn",
     "log-truncated",
     "log-compacted",
@@ -59,10 +61,37 @@ LISTED: tuple[str, ...] = (
 )
 
 
-def never_reached(coverage: Mapping[str, int]) -> list[str]:
+# Raft's own, and MultiPaxos'.
+RAFT_ONLY = frozenset(
+    {
+        "because a quorum refused its vote",
+        "because a quorum would not vote for us",
+        "log-truncated",
+        "sent AppendRejected",
+        "sent Heartbeat of an idle group",
+    }
+)
+MULTIPAXOS_ONLY = (
+    *(f"bend {point}" for point in SLOT_POINTS),
+    "because a quorum refused its promise",
+    "because a quorum would not promise",
+    "sent Refused",
+    "sent CatchUp",
+    "sent Chosen",
+)
+
+
+def listed(protocol: str) -> list[str]:
+    """What is listed for a protocol."""
+    if protocol == "multipaxos":
+        return [*(name for name in LISTED if name not in RAFT_ONLY), *MULTIPAXOS_ONLY]
+    return list(LISTED)
+
+
+def never_reached(coverage: Mapping[str, int], protocol: str = "raft") -> list[str]:
     """What is listed and did not happen.
 
     >>> never_reached({name: 1 for name in LISTED if name != "log-truncated"})
     ['log-truncated']
     """
-    return [name for name in LISTED if not coverage.get(name)]
+    return [name for name in listed(protocol) if not coverage.get(name)]

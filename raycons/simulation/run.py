@@ -28,7 +28,6 @@ from raycons.simulation.core import choose_core
 from raycons.simulation.faults import Nemesis
 from raycons.simulation.history import KEY_VALUE, SESSIONS, History
 from raycons.simulation.impostors import Impostors
-from raycons.simulation.invariants import Invariants
 from raycons.simulation.members import VirtualMember
 from raycons.simulation.network import Network
 from raycons.simulation.operator import ORDER_TIMEOUT_S, Operator
@@ -36,6 +35,7 @@ from raycons.simulation.provocation import Provocations
 from raycons.simulation.rare import TOLD_REASONS
 from raycons.simulation.scenario import Scenario, draw
 from raycons.simulation.states import States, WatchedState
+from raycons.simulation.views import watch_of
 from raycons.simulation.watch import watch
 from raycons.simulation.world import Violation, World
 
@@ -67,11 +67,11 @@ class Outcome(msgspec.Struct, frozen=True):
 class Run:
     """The world of one seed. `scenario`, if given, takes the place of the one that it draws."""
 
-    def __init__(self, seed: int, scenario: Scenario | None = None) -> None:
+    def __init__(self, seed: int, scenario: Scenario | None = None, protocol: str = "raft") -> None:
         self.world = World(seed)
-        self.scenario = scenario or draw(self.world.random("scenario"))
+        self.scenario = scenario or draw(self.world.random("scenario"), protocol)
         self.network = Network(self.world, self.world.random("network"), self.scenario.weather)
-        self.invariants = Invariants()
+        self.invariants = watch_of(self.scenario.protocol)
         self.states = States()
         self.history = History(self.invariants)
         self.provocations = Provocations(self.world.random("provocation"), self.scenario.bends)
@@ -117,6 +117,7 @@ class Run:
             ),
             next_id=size + 1,
             lease_s=self.scenario.lease_s,
+            window=self.scenario.window,
         )
         for member in self.members.values():
             member.create(first)
@@ -274,7 +275,7 @@ class Run:
 
     def _applied(self) -> dict[ReplicaId, Index]:
         return {
-            member.id: member.engine.replica.applied
+            member.id: member.engine.replica.commit
             for member in self._present()
             if member.engine is not None
         }
@@ -339,6 +340,6 @@ class Run:
         return dict(counts)
 
 
-def run_seed(seed: int, seconds: float) -> Outcome:
+def run_seed(seed: int, seconds: float, protocol: str = "raft") -> Outcome:
     """Simulate one seed through `seconds` of faults and the recovery after them."""
-    return Run(seed).execute(seconds)
+    return Run(seed, protocol=protocol).execute(seconds)

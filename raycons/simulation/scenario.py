@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from raycons.client.settings import ClientSettings
 from raycons.config import MemberSettings, RaftSettings
 from raycons.simulation.network import Weather
-from raycons.simulation.provocation import draw_rates
+from raycons.simulation.provocation import SLOT_POINTS, draw_rates
 
 # The kinds of faults, with the highest rate (per virtual second) at which a seed may draw them.
 FAULTS: dict[str, float] = {
@@ -82,10 +82,21 @@ class Scenario(msgspec.Struct, frozen=True):
     keep_revisions: int  # old revisions that are kept from compaction
     rates: dict[str, float]  # of each kind of fault, per second
     bends: dict[str, float]  # how often each point of the code is bent that is bent at all
+    protocol: str = "raft"
+    window: int = 0  # as in a Configuration
 
 
-def draw(random: Random) -> Scenario:
-    """The scenario that `random` leads to."""
+def draw(random: Random, protocol: str = "raft") -> Scenario:
+    """The scenario that `random` leads to: for all protocols the same, but for their own part."""
+    scenario = _draw(random)
+    if protocol == "multipaxos":
+        bends = {**scenario.bends, **draw_rates(random, SLOT_POINTS)}
+        window = random.choice([1, 2, 5, 20, 128])
+        scenario = replace(scenario, protocol=protocol, window=window, bends=bends)
+    return scenario
+
+
+def _draw(random: Random) -> Scenario:
     election_s = random.choice([0.1, 0.15, 0.2, 0.4])
     leased = random.random() < 0.3
     value_bytes = random.choice([16, 64, 400, 2000])

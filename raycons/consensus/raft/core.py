@@ -129,6 +129,11 @@ class Core:
         """Where the configuration in force stands in the log."""
         return self.configurations[-1][0]
 
+    @property
+    def listed(self) -> Configuration:
+        """See the contract; a joint configuration lists those who go."""
+        return self.configurations[-1][1]
+
     def hears_leader(self, now: float) -> bool:
         """Whether a leader is known to be alive: then nobody else gets our vote."""
         if self.role == "leader":

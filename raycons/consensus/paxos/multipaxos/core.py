@@ -109,6 +109,8 @@ class Core:
         self.term: Ballot = max([start.hard_state.term, *accepted])
         self.eras = [era_of(index, configuration) for index, configuration in start.configurations]
 
+        self._listed_for = self._listed = self.configuration
+
         # In memory.
         self.highest: Ballot = self.term  # that we heard of
         self.role: RoleName = "follower"
@@ -157,6 +159,22 @@ class Core:
     def configuration_index(self) -> Index:
         """The slot in which it was chosen."""
         return self.eras[-1].slot
+
+    @property
+    def listed(self) -> Configuration:
+        """The latest that is chosen, with whoever else decides until it is in force."""
+        newest = self.configuration
+        if len(self.eras) > 1 and self._listed_for is not newest:
+            self._listed_for = newest
+            others = {
+                peer.id: peer
+                for era in self.eras
+                for peer in era.configuration.peers
+                if peer.id not in newest.ids
+            }
+            peers = (*newest.peers, *others.values())
+            self._listed = msgspec.structs.replace(newest, peers=peers)
+        return self._listed if len(self.eras) > 1 else newest
 
     @property
     def applied(self) -> Index:

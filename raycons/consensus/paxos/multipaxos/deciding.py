@@ -354,9 +354,9 @@ class Deciding(Leadership):
             return
         progress.heard_at, progress.version = now, message.version
         progress.known = max(progress.known, message.decided)
-        if message.round > progress.round_of_news and message.last < progress.last_accepted:
+        if message.round > progress.round_of_news and message.last < progress.last_acknowledged:
             # It answered a question sent after it acknowledged more than it now has.
-            told = f"slots end at {message.last}, but {progress.last_accepted} was acknowledged"
+            told = f"slots end at {message.last}, but {progress.last_acknowledged} was acknowledged"
             self.send(sender, Retire(self.term, told))
             return
         self.round_confirmed(progress, message, now)

@@ -18,6 +18,7 @@ class Progress:
         "inflight",
         "inflight_bytes",
         "known",
+        "last_acknowledged",
         "looked_at",
         "looked_round",
         "next",
@@ -30,6 +31,7 @@ class Progress:
         self.next: Index = next  # the first slot to send
         self.accepted: Index = next - 1  # it accepted all that we proposed up to here
         self.beyond: set[Index] = set()  # and these after it
+        self.last_acknowledged: Index = 0  # the highest slot that it said it accepted
         self.known: Index = 0  # up to where it holds what is chosen, as it said
         self.inflight: deque[tuple[Index, int]] = deque()  # (last slot, bytes) of each Accept
         self.inflight_bytes = 0
@@ -55,11 +57,6 @@ class Progress:
         """Up to where it has a value in every slot; ours, from our `first` proposal on."""
         return max(self.known, self.accepted) if self.known >= first - 1 else self.known
 
-    @property
-    def last_accepted(self) -> Index:
-        """The highest slot that it acknowledged."""
-        return max(self.beyond, default=self.accepted)
-
     def may_send(self, max_messages: int, max_bytes: int) -> bool:
         """Whether one more Accept may leave now."""
         return len(self.inflight) < max_messages and self.inflight_bytes < max_bytes
@@ -72,6 +69,7 @@ class Progress:
 
     def acknowledged(self, first: Index, last: Index, round: int) -> None:
         """It accepted these slots; answers may come out of order."""
+        self.last_acknowledged = max(self.last_acknowledged, last)
         if last > self.accepted:
             self.round_of_news = round
             if first <= self.accepted + 1:
