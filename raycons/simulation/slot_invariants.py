@@ -67,6 +67,7 @@ class SlotInvariants(Agreement):
         self._proposed: dict[tuple[Index, Ballot], EntryId] = {}
         self._holders: dict[tuple[Index, Ballot], set[ReplicaId]] = {}
         self._chosen: dict[Index, EntryId] = {}
+        self._chosen_in: dict[Index, Ballot] = {}
         self._eras: list[tuple[Index, Index, Configuration]] = []  # first slot, chosen in, who
         self._campaigns: set[Ballot] = set()
         self._last_led: Ballot = 0
@@ -222,7 +223,8 @@ class SlotInvariants(Agreement):
         self._proposed[slot, ballot] = entry
         chosen = self._chosen.get(slot)
         if chosen is not None:
-            if chosen != entry:
+            # A leader that does not know that it was deposed proposes in vain.
+            if chosen != entry and self._chosen_in[slot] < ballot:
                 raise Violation(
                     "chosen-once", f"{told(ballot)} proposes {entry}, but {chosen} is chosen"
                 )
@@ -271,7 +273,7 @@ class SlotInvariants(Agreement):
             return
         if known is not None:
             raise Violation("chosen-once", f"{held.entry} is chosen, but {known} was")
-        self._chosen[slot] = held.entry
+        self._chosen[slot], self._chosen_in[slot] = held.entry, held.ballot
         entry = self._entries[held.entry]
         if entry.kind == EntryKind.CONFIGURATION:
             self._configuration_chosen(slot, decode_configuration(entry.data))

@@ -205,7 +205,7 @@ class Deciding(Leadership):
         if progress is None or message.ballot != self.term:
             return
         progress.heard_at = now
-        progress.known = max(progress.known, message.decided)
+        progress.knows(message.decided)
         for first, last in message.slots:
             progress.acknowledged(first, last, self.round)
             self.count(sender, range(max(first, self.commit + 1), last + 1))
@@ -353,7 +353,7 @@ class Deciding(Leadership):
         if progress is None or message.ballot != self.term:
             return
         progress.heard_at, progress.version = now, message.version
-        progress.known = max(progress.known, message.decided)
+        progress.knows(message.decided)
         if message.round > progress.round_of_news and message.last < progress.last_acknowledged:
             # It answered a question sent after it acknowledged more than it now has.
             told = f"slots end at {message.last}, but {progress.last_acknowledged} was acknowledged"

@@ -29,7 +29,7 @@ class Progress:
 
     def __init__(self, next: Index, now: float) -> None:
         self.next: Index = next  # the first slot to send
-        self.accepted: Index = next - 1  # it accepted all that we proposed up to here
+        self.accepted: Index = next - 1  # what we propose it has up to here
         self.beyond: set[Index] = set()  # and these after it
         self.last_acknowledged: Index = 0  # the highest slot that it said it accepted
         self.known: Index = 0  # up to where it holds what is chosen, as it said
@@ -55,7 +55,7 @@ class Progress:
 
     def held(self, first: Index) -> Index:
         """Up to where it has a value in every slot; ours, from our `first` proposal on."""
-        return max(self.known, self.accepted) if self.known >= first - 1 else self.known
+        return self.accepted if self.known >= first - 1 else self.known
 
     def may_send(self, max_messages: int, max_bytes: int) -> bool:
         """Whether one more Accept may leave now."""
@@ -73,13 +73,22 @@ class Progress:
         if last > self.accepted:
             self.round_of_news = round
             if first <= self.accepted + 1:
-                self.accepted = last
-                while self.accepted + 1 in self.beyond:
-                    self.accepted += 1
-                if self.beyond:
-                    self.beyond = {slot for slot in self.beyond if slot > self.accepted}
+                self._holds(last)
             else:
                 self.beyond.update(range(first, last + 1))
+
+    def knows(self, decided: Index) -> None:
+        """It holds what is chosen up to `decided`, from wherever it came."""
+        self.known = max(self.known, decided)
+        if decided > self.accepted:
+            self._holds(decided)
+
+    def _holds(self, last: Index) -> None:
+        self.accepted = last
+        while self.accepted + 1 in self.beyond:
+            self.accepted += 1
+        if self.beyond:
+            self.beyond = {slot for slot in self.beyond if slot > self.accepted}
         while self.inflight and self.inflight[0][0] <= self.accepted:
             self.inflight_bytes -= self.inflight.popleft()[1]
         self.next = max(self.next, self.accepted + 1)
