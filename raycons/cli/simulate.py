@@ -73,14 +73,14 @@ def command(
     Whatever is listed as rare and never happened is named at the end.
     """
     if compared is not None:
-        context.exit(compare(range(first_seed, first_seed + compared), seconds, output))
+        context.exit(compare(range(first_seed, first_seed + compared), seconds, output, protocol))
     campaign = run(protocol, seeds, first_seed, seed, seconds, jobs)
     if output == "json":
         print_json(campaign, seconds, shrinks=shrinks)
     else:
         _print_table(campaign)
         for finding in campaign.violations if shrinks else ():
-            print_shrunk(_shrunk(finding, seconds))
+            print_shrunk(_shrunk(finding, seconds, protocol))
     if campaign.violations:
         context.exit(1)
     context.exit(3 if require_coverage and campaign.never_reached else 0)
@@ -107,16 +107,20 @@ def print_json(campaign: Campaign, seconds: float, *, shrinks: bool) -> None:
     """Print what the campaign came to, and with `shrinks` what each of its violations needs."""
     told = msgspec.to_builtins(campaign)
     if shrinks:
-        told["shrunk"] = [_shrunk(finding, seconds) for finding in campaign.violations]
+        told["shrunk"] = [
+            _shrunk(finding, seconds, campaign.protocol) for finding in campaign.violations
+        ]
     click.echo(msgspec.json.encode(told).decode())
 
 
-def _shrunk(finding: Finding, seconds: float) -> Shrunk:
+def _shrunk(finding: Finding, seconds: float, protocol: str) -> Shrunk:
     """Leave out what the failure of a seed does not need."""
     seed = finding.seed
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(f"shrinking seed {seed}", total=None)
-        shrunk = shrink(seed, seconds, lambda name: progress.update(task, description=name))
+        shrunk = shrink(
+            seed, seconds, lambda name: progress.update(task, description=name), protocol
+        )
     if shrunk is None:
         raise click.ClickException(f"seed {seed} did not fail again; run --check-determinism")
     return shrunk
@@ -137,9 +141,9 @@ def print_shrunk(shrunk: Shrunk) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def compare(seeds: range, seconds: float, output: str) -> int:
+def compare(seeds: range, seconds: float, output: str, protocol: str = "raft") -> int:
     """Run each seed in two processes and print which differ; returns the exit code."""
-    differences = check_determinism(seeds, seconds)
+    differences = check_determinism(seeds, seconds, protocol)
     if output == "json":
         told = {"seeds": len(seeds), "differences": differences}
         click.echo(msgspec.json.encode(told).decode())

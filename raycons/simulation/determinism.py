@@ -27,7 +27,9 @@ class Difference(msgspec.Struct, frozen=True):
     traces: tuple[str, str]  # under the first and the second hash seed
 
 
-def check_determinism(seeds: Sequence[int], seconds: float) -> list[Difference]:
+def check_determinism(
+    seeds: Sequence[int], seconds: float, protocol: str = "raft"
+) -> list[Difference]:
     """Run each of `seeds` in two processes with different hash seeds; returns what differs.
 
     Both processes run side by side, each through all of the seeds. `seconds` are virtual.
@@ -38,7 +40,7 @@ def check_determinism(seeds: Sequence[int], seconds: float) -> list[Difference]:
         raise BadArgument(
             f"needs at least one seed (got {len(seeds)}) and a positive time (got {seconds})"
         )
-    processes = [_start(seeds, seconds, hash_seed) for hash_seed in HASH_SEEDS]
+    processes = [_start(seeds, seconds, protocol, hash_seed) for hash_seed in HASH_SEEDS]
     first, second = [_traces(process) for process in processes]
     return [
         Difference(seed, (one, other))
@@ -47,14 +49,16 @@ def check_determinism(seeds: Sequence[int], seconds: float) -> list[Difference]:
     ]
 
 
-def _start(seeds: Sequence[int], seconds: float, hash_seed: str) -> subprocess.Popen[str]:
+def _start(
+    seeds: Sequence[int], seconds: float, protocol: str, hash_seed: str
+) -> subprocess.Popen[str]:
     # The path goes along: a process that is started anew must find the same code.
     environment = {
         **os.environ,
         "PYTHONHASHSEED": hash_seed,
         "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path),
     }
-    command = [sys.executable, "-m", __name__, str(seconds), *map(str, seeds)]
+    command = [sys.executable, "-m", __name__, protocol, str(seconds), *map(str, seeds)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
@@ -66,10 +70,10 @@ def _traces(process: subprocess.Popen[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the trace of each seed; `arguments` are the virtual seconds and the seeds."""
-    seconds, *seeds = arguments
+    """Print the trace of each seed; `arguments` are protocol, virtual seconds and seeds."""
+    protocol, seconds, *seeds = arguments
     for seed in seeds:
-        trace = run_seed(int(seed), float(seconds)).trace
+        trace = run_seed(int(seed), float(seconds), protocol).trace
         sys.stdout.write(f"{trace & 0xFFFFFFFFFFFFFFFF:016x}\n")
 
 

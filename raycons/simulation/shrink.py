@@ -28,13 +28,16 @@ class Shrunk(msgspec.Struct, frozen=True):
 
 
 def shrink(
-    seed: int, seconds: float, progress: Callable[[str], None] | None = None
+    seed: int,
+    seconds: float,
+    progress: Callable[[str], None] | None = None,
+    protocol: str = "raft",
 ) -> Shrunk | None:
     """Leave out what the failure of `seed` does not need; None if it does not fail.
 
     `progress` is called with the name of what is about to be left out.
     """
-    run = Run(seed)
+    run = Run(seed, protocol=protocol)
     scenario, outcome, runs = run.scenario, run.execute(seconds), 1
     if outcome.violation is None:
         return None

@@ -59,7 +59,7 @@ class Hunt(msgspec.Struct, frozen=True):
 
 def live(mutant: Mutant, seed: int, seconds: float = DEFAULT_SECONDS) -> Outcome:
     """One seed in the mutant's world; the mutant is not planted by this."""
-    scenario = mutant.world(draw(World(seed).random("scenario")))
+    scenario = mutant.world(draw(World(seed).random("scenario"), mutant.protocol))
     return Run(seed, scenario).execute(seconds)
 
 

@@ -22,7 +22,9 @@ DUTIES = (
     "sessions",
     "storage",
     "identity",
+    "multipaxos",
 )
+PROTOCOL_OF = {"multipaxos": "multipaxos"}  # the duties of other protocols than Raft
 
 Plant = Callable[[Patch], None]
 
@@ -36,6 +38,11 @@ class Mutant(NamedTuple):
     source: str  # who made the mistake, or which text warns of it; empty where none is known
     world: World  # what becomes of a drawn scenario, so that the bug can be met
     plant: Plant
+
+    @property
+    def protocol(self) -> str:
+        """Which protocol's groups the bug is planted into."""
+        return PROTOCOL_OF.get(self.duty, "raft")
 
     @contextmanager
     def planted(self) -> Iterator[None]:
