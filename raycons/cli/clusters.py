@@ -237,7 +237,7 @@ def status_table(status: ClusterStatus) -> Group:
     leader = f"replica {status.leader}" if status.leader else "none"
     head = Text.assemble(
         (status.name, "bold"),
-        f": leader {leader}, term {status.term}, commit {status.commit:,}; {losses}\n"
+        f": leader {leader}, {_term(status)}, commit {status.commit:,}; {losses}\n"
         f"protocol {status.protocol}, storage {status.storage}, transport {status.transport}, "
         f"reads {status.reads}",
     )
@@ -252,7 +252,7 @@ def status_table(status: ClusterStatus) -> Group:
             str(one.id),
             Text(one.state),
             Text(one.role, style="green" if one.id == status.leader else ""),
-            f"{one.term:,}",
+            one.ballot.replace(" of replica ", "/") if one.ballot else f"{one.term:,}",
             f"{one.applied:,}",
             f"{one.lag:,}",
             f"{one.log_entries:,}",
@@ -262,6 +262,10 @@ def status_table(status: ClusterStatus) -> Group:
         )
     reasons = [Text(f"replica {one.id}: {one.reason}") for one in status.replicas if one.reason]
     return Group(head, table, *reasons, *map(Text, status.notes))
+
+
+def _term(status: ClusterStatus) -> str:
+    return f"ballot {status.ballot}" if status.ballot else f"term {status.term}"
 
 
 def _mebibytes(size_bytes: int) -> str:

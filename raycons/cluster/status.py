@@ -19,7 +19,8 @@ class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""  # why it does not serve
     role: str = ""  # leader | follower | candidate | pre-candidate | learner
     listed: str = ""  # what the configuration has it as: voter | joining | learner | "" (outside)
-    term: int = 0
+    term: int = 0  # in MultiPaxos a ballot, as one number
+    ballot: str = ""  # and as people read it: its round, and whose it is
     leader: int = 0
     commit: int = 0
     applied: int = 0
@@ -47,7 +48,8 @@ class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     uuid: str
     leader: int  # 0: none known
-    term: int
+    term: int  # in MultiPaxos a ballot, as one number
+    ballot: str = ""  # and as people read it: its round, and whose it is
     commit: int
     configuration_index: int
     voters: tuple[int, ...]

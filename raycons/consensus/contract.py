@@ -262,6 +262,10 @@ class Replica(Protocol):
     retired: bool
 
     @property
+    def ballot(self) -> str:
+        """The term as people read it, where it is a ballot; else nothing."""
+
+    @property
     def log(self) -> LogView:
         """The log, as far as a driver needs it."""
 

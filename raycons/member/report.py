@@ -17,6 +17,7 @@ def describe(replica: Replica, now: float) -> dict[str, Any]:
         "id": replica.id,
         "role": replica.role if replica.id in configuration.electors else "learner",
         "term": replica.term,
+        "ballot": replica.ballot,
         "leader": replica.leader,
         "commit": replica.commit,
         "log_first": replica.log.base.index + 1,

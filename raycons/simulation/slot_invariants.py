@@ -14,6 +14,8 @@
     recovery                 a restart finds everything that was durable
     monotony                 ballot and commit never fall; replicated time does not run backwards
     configuration            one change at a time; only acceptors campaign
+    eras                     an era begins when a quorum of it holds all that comes before
+    retired-for-a-reason     nobody is told to retire whose disk forgot nothing
     identity                 an id is given to one replica only
 
 Quorums are counted here, from mirrors of what the replicas wrote, so that a wrong count, or a
@@ -22,6 +24,7 @@ configuration used too early or too late, in the code under test is seen before 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,8 +39,8 @@ from raycons.consensus.contract import (
     PersistAccepted,
     RoleChanged,
 )
-from raycons.consensus.messages import SnapshotChunk, SnapshotReply
-from raycons.consensus.paxos.multipaxos.ballots import DECIDED, told
+from raycons.consensus.messages import Retire, SnapshotChunk, SnapshotReply
+from raycons.consensus.paxos.multipaxos.ballots import DECIDED, owner_of, told
 from raycons.consensus.paxos.multipaxos.messages import (
     Accept,
     Accepted,
@@ -69,7 +72,8 @@ class SlotInvariants(Agreement):
         self._chosen: dict[Index, EntryId] = {}
         self._chosen_in: dict[Index, Ballot] = {}
         self._eras: list[tuple[Index, Index, Configuration]] = []  # first slot, chosen in, who
-        self._campaigns: set[Ballot] = set()
+        self._campaigns: dict[Ballot, int] = {}  # in which life of its owner each was used
+        self._lives: Counter[ReplicaId] = Counter()
         self._last_led: Ballot = 0
         self._times: list[int] = [0]  # replicated time of each applied slot
         self._snapshots: dict[int, Index] = {}  # the last slot of each that was streamed
@@ -92,6 +96,7 @@ class SlotInvariants(Agreement):
     def started(self, replica: MultiPaxosReplica) -> None:
         """The process of `replica` came up and read its disk."""
         mirror, log = self._mirrors[replica.id], replica.log
+        self._lives[replica.id] += 1
         base = log.base
         held = {one.entry.index: one for one in log._reader.accepted_after(base.index)}  # type: ignore[attr-defined]
         for slot, durable in mirror.slots.items():
@@ -221,6 +226,7 @@ class SlotInvariants(Agreement):
                 )
             return
         self._proposed[slot, ballot] = entry
+        self._check_opening(slot)
         chosen = self._chosen.get(slot)
         if chosen is not None:
             # A leader that does not know that it was deposed proposes in vain.
@@ -230,6 +236,19 @@ class SlotInvariants(Agreement):
                 )
             return
         self._check_safe(slot, ballot, entry)
+
+    def _check_opening(self, slot: Index) -> None:
+        """Acceptors of the past may be gone for good once a later era has begun."""
+        configuration = next((who for first, _, who in self._eras if first == slot), None)
+        if configuration is None:
+            return
+        holders = [id for id, disk in self._mirrors.items() if disk.holds_all(slot - 1)]
+        if not is_quorum(configuration, holders):
+            raise Violation(
+                "eras",
+                f"slot {slot} opens the era of {sorted(configuration.voters)}, but only {holders} "
+                "hold all that comes before",
+            )
 
     def _check_safe(self, slot: Index, ballot: Ballot, entry: EntryId) -> None:
         """P2c: a quorum promised, and the highest that any of it had accepted is this, or nothing.
@@ -299,13 +318,7 @@ class SlotInvariants(Agreement):
                 raise Violation(
                     "configuration", f"replica {replica.id} is {effect.role}, but is no acceptor"
                 )
-        if effect.role == "candidate":
-            if effect.term in self._campaigns:
-                raise Violation(
-                    "one-value-a-ballot", f"{told(effect.term)} is campaigned for once more"
-                )
-            self._campaigns.add(effect.term)
-        elif effect.role == "leader":
+        if effect.role == "leader":
             self._last_led = max(self._last_led, effect.term)
 
     def last_change(self, replica: MultiPaxosReplica) -> Index:
@@ -332,6 +345,15 @@ class SlotInvariants(Agreement):
             self._check_whole(mirror, message)
         elif kind is Prepare:
             self._check_promise_on_disk(mirror, message.ballot)
+            life = self._campaigns.setdefault(message.ballot, self._lives[id])
+            if life != self._lives[id] or owner_of(message.ballot) != id:
+                raise Violation("one-value-a-ballot", f"{told(message.ballot)} is used once more")
+        elif kind is Retire:
+            if not self._mirrors[to].lost:
+                raise Violation(
+                    "retired-for-a-reason",
+                    f"replica {id} tells {to} to retire: {message.reason}; its disk lost nothing",
+                )
         elif kind is SnapshotChunk:
             self._snapshots[message.snapshot] = message.meta.last[0]
         elif kind is SnapshotReply and message.installed:

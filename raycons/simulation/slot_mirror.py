@@ -53,6 +53,7 @@ class SlotMirror:
         self.slots: dict[Index, Held] = {}  # that survive a crash
         self.earlier: dict[Index, list[Held]] = {}  # all that ever did, in the order of ballots
         self.known: Index = 0  # up to here it holds on disk what is chosen
+        self.lost = False  # the disk has forgotten what it reported as durable
         self._durable = durable
         self._writes: deque[Write] = deque()
 
@@ -81,6 +82,11 @@ class SlotMirror:
         if held is None or (entry is not None and held.entry != entry):
             return False
         return held.ballot >= ballot or slot <= self.known
+
+    def holds_all(self, last: Index) -> bool:
+        """Whether something stands in every slot up to `last`, and survives a crash."""
+        begin = max(self.known, self.base.index) + 1
+        return all(slot in self.slots for slot in range(begin, last + 1))
 
     def accepted_below(self, slot: Index, ballot: Ballot) -> Held | None:
         """What it had accepted last before `ballot`, of what survives a crash."""
@@ -170,7 +176,7 @@ class SlotMirror:
 
         Its promise is not among that.
         """
-        self.slots, self.known = {}, 0
+        self.slots, self.known, self.lost = {}, 0, True
         self._writes.clear()
 
     # --- crashes ----------------------------------------------------------------------------------

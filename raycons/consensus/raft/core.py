@@ -134,6 +134,11 @@ class Core:
         """See the contract; a joint configuration lists those who go."""
         return self.configurations[-1][1]
 
+    @property
+    def ballot(self) -> str:
+        """See the contract; Raft has none."""
+        return ""
+
     def hears_leader(self, now: float) -> bool:
         """Whether a leader is known to be alive: then nobody else gets our vote."""
         if self.role == "leader":

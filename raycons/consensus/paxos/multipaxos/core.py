@@ -37,7 +37,7 @@ from raycons.consensus.contract import (
     RoleChanged,
     Send,
 )
-from raycons.consensus.paxos.multipaxos.ballots import DECIDED, Ballot, ballot_of, round_of
+from raycons.consensus.paxos.multipaxos.ballots import DECIDED, Ballot, ballot_of, round_of, told
 from raycons.consensus.paxos.multipaxos.slots import Slots
 from raycons.consensus.quorum import Index, ReplicaId
 from raycons.consensus.quorum_systems import Majority, QuorumSystem
@@ -109,7 +109,8 @@ class Core:
         self.term: Ballot = max([start.hard_state.term, *accepted])
         self.eras = [era_of(index, configuration) for index, configuration in start.configurations]
 
-        self._listed_for = self._listed = self.configuration
+        self._listed_for: Configuration | None = None
+        self._listed = self.configuration
 
         # In memory.
         self.highest: Ballot = self.term  # that we heard of
@@ -159,6 +160,11 @@ class Core:
     def configuration_index(self) -> Index:
         """The slot in which it was chosen."""
         return self.eras[-1].slot
+
+    @property
+    def ballot(self) -> str:
+        """The ballot that we promised, as people read it."""
+        return told(self.term)
 
     @property
     def listed(self) -> Configuration:

@@ -39,7 +39,7 @@ class Progress:
         self.acked_round = 0  # the newest heartbeat that it echoed
         self.looked_round = 0  # the heartbeat since which it was looked after,
         self.looked_at: Index = 0  # and what it had accepted then
-        self.round_of_news = 0  # the newest round when it last accepted something
+        self.round_of_news = 0  # the newest round when it last acknowledged something
         self.promised_until = 0.0  # its promise to a leader, on our clock, margin taken off
         self.version = 0  # the newest format that it handles; 0: it has not said yet
 
@@ -69,7 +69,8 @@ class Progress:
 
     def acknowledged(self, first: Index, last: Index, round: int) -> None:
         """It accepted these slots; answers may come out of order."""
-        self.last_acknowledged = max(self.last_acknowledged, last)
+        if last > self.last_acknowledged:
+            self.last_acknowledged, self.round_of_news = last, round
         if last > self.accepted:
             self.round_of_news = round
             if first <= self.accepted + 1:
