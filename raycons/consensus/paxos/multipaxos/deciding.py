@@ -101,11 +101,22 @@ class Deciding(Leadership):
         """See Leadership."""
         return self.last_proposed if self.role == "leader" else self.commit
 
+    def settles(self, slot: Index) -> bool:
+        """See Leadership. What comes later, of a proposal that cannot be chosen, is let be.
+
+        It may be a change of the configuration, made of one that was replaced since.
+        """
+        if self.role != "leader" or slot > self.commit + self.window:
+            return False
+        return self.era_at(slot).prepares(self.promised_us)
+
     def receive_promise(self, sender: ReplicaId, message: Promise, now: float) -> None:
-        """A late one may tell of slots in which we have not proposed yet."""
+        """A late one may tell of slots in eras that are not open to us yet."""
         super().receive_promise(sender, message, now)
         if self.role == "leader" and self.reported:
-            self.next_slot = max(self.next_slot, max(self.reported) + 1)
+            last = max(self.reported)
+            self.next_slot = max(self.next_slot, last + 1)
+            self.term_start = max(self.term_start, last)
 
     def replicated_time_us(self, now: float) -> int:
         """Time that the group has counted: the last leader's, and ours since we lead.

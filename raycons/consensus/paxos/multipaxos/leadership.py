@@ -243,7 +243,8 @@ class Leadership(Core):
         if self.asked_from.get(sender) != message.first:
             return  # a repeated answer
         for proposal in message.accepted:
-            self._note_reported(proposal)
+            if proposal.ballot == DECIDED or not self.settles(proposal.entry.index):
+                self._note_reported(proposal)
         if message.base > self.compacted[0]:
             self.compacted = message.base, sender
         self.advance(now)
@@ -293,6 +294,10 @@ class Leadership(Core):
 
     def become_leader(self, now: float) -> None:
         """Provided by `deciding`."""
+        raise NotImplementedError
+
+    def settles(self, slot: Index) -> bool:
+        """Provided by `deciding`: whether a quorum has told us already what binds us there."""
         raise NotImplementedError
 
     def proposed(self) -> Index:
