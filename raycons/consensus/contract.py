@@ -75,6 +75,7 @@ class HardState(msgspec.Struct, frozen=True, array_like=True):
 
     term: Term = 0  # in Paxos: the highest ballot that this acceptor promised itself to
     vote: ReplicaId = 0  # whom this replica voted for in `term`; 0: nobody
+    decided: Index = 0  # Paxos: what the slots hold up to here is known to be chosen
 
 
 class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True):

@@ -242,12 +242,12 @@ class SlotInvariants(Agreement):
         configuration = next((who for first, _, who in self._eras if first == slot), None)
         if configuration is None:
             return
-        holders = [id for id, disk in self._mirrors.items() if disk.holds_all(slot - 1)]
+        holders = [id for id, disk in self._mirrors.items() if disk.learn(self._chosen) >= slot - 1]
         if not is_quorum(configuration, holders):
             raise Violation(
                 "eras",
                 f"slot {slot} opens the era of {sorted(configuration.voters)}, but only {holders} "
-                "hold all that comes before",
+                "know all that comes before",
             )
 
     def _check_safe(self, slot: Index, ballot: Ballot, entry: EntryId) -> None:

@@ -83,11 +83,6 @@ class SlotMirror:
             return False
         return held.ballot >= ballot or slot <= self.known
 
-    def holds_all(self, last: Index) -> bool:
-        """Whether something stands in every slot up to `last`, and survives a crash."""
-        begin = max(self.known, self.base.index) + 1
-        return all(slot in self.slots for slot in range(begin, last + 1))
-
     def accepted_below(self, slot: Index, ballot: Ballot) -> Held | None:
         """What it had accepted last before `ballot`, of what survives a crash."""
         found = None

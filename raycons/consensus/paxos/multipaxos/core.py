@@ -117,7 +117,10 @@ class Core:
         self.role: RoleName = "follower"
         self.leader: ReplicaId = 0
         self.commit: Index = self.log.decided
-        self.chosen = {slot for slot, held in self.log.open.items() if held.ballot == DECIDED}
+        known = start.hard_state.decided
+        self.chosen = {
+            slot for slot, held in self.log.open.items() if slot <= known or held.ballot == DECIDED
+        }
         self.watermark: tuple[Ballot, Index] = (0, 0)  # of the leader that we last heard
         self.time_us = start.time_us  # replicated time at `commit`
         self.retired = False
@@ -204,27 +207,36 @@ class Core:
                 return era
         return self.eras[0]
 
+    @property
+    def open_eras(self) -> list[Era]:
+        """Those of the slots above the chosen prefix; the first of `eras` may be over."""
+        eras = self.eras
+        return eras[1:] if len(eras) > 1 and eras[1].first <= self.commit + 1 else eras
+
     def electors(self) -> list[ReplicaId]:
         """Everyone else who is an acceptor in some era of open slots, in a fixed order."""
-        voters = {id for era in self.eras for id in era.configuration.voters}
+        voters = {id for era in self.open_eras for id in era.configuration.voters}
         return sorted(voters - {self.id})
 
     def peers(self) -> list[ReplicaId]:
-        """Everyone else who is sent what is proposed, in a fixed order."""
+        """Everyone else who is sent what is proposed, in a fixed order.
+
+        Those who go, too, until the first slot of the era without them is chosen.
+        """
         ids = {id for era in self.eras for id in era.configuration.ids}
         return sorted(ids - {self.id})
 
     def is_acceptor(self) -> bool:
         """Whether our word counts in some era of open slots."""
-        return any(self.id in era.configuration.voters for era in self.eras)
+        return any(self.id in era.configuration.voters for era in self.open_eras)
 
     def prepared_by(self, granted: Collection[ReplicaId]) -> bool:
         """Whether these are a quorum of phase 1 in every era of open slots."""
-        return all(era.prepares(granted) for era in self.eras)
+        return all(era.prepares(granted) for era in self.open_eras)
 
     def chosen_by(self, accepted: Collection[ReplicaId]) -> bool:
         """Whether these are a quorum of phase 2, and so meet all of phase 1, in every era."""
-        return all(era.chooses(accepted) for era in self.eras)
+        return all(era.chooses(accepted) for era in self.open_eras)
 
     def can_still_win(self, refused: Collection[ReplicaId]) -> bool:
         """Whether a quorum of phase 1 could still come of those who have not refused."""
@@ -291,8 +303,9 @@ class Core:
         if not (self.hard_state_dirty or self.unwritten):
             return
         self.write_number += 1
-        hard_state = HardState(self.term) if self.hard_state_dirty else None
-        if hard_state is not None:
+        hard_state = None
+        if self.hard_state_dirty:
+            hard_state = HardState(self.term, decided=self.commit)
             self.hard_state_write = self.write_number
         effect = PersistAccepted(self.write_number, self.unwritten, hard_state)
         self._effects.insert(self._persist_at, effect)
@@ -313,7 +326,7 @@ class Core:
     @property
     def durable_commit(self) -> Index:
         """Up to where we hold what is chosen on our disk."""
-        if not (self.writes or self.unwritten):
+        if not (self.writes or self.unwritten or self.hard_state_dirty):
             self._durable_commit = self.commit
         return self._durable_commit
 
@@ -361,6 +374,9 @@ class Core:
                 configuration = _decode_configuration(entry.data)
                 self.eras.append(era_of(entry.index, configuration))
                 self.check_version(configuration)
+            if self.eras[-1].first == self.commit + 1:
+                # A restart must know so much without the acceptors of the era that ends here.
+                self.hard_state_dirty = True
             while len(self.eras) > 1 and self.eras[1].first <= self.commit:
                 del self.eras[0]
         if entries:

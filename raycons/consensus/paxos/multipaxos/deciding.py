@@ -154,17 +154,16 @@ class Deciding(Leadership):
         era = self.era_at(slot)
         if not era.prepares(self.promised_us):
             return False
-        # An era opens when a quorum of it holds all that came before: from then on nothing rests on
-        # acceptors of the era before.
-        return slot != era.first or era.chooses(self._holders(slot - 1))
+        # An era opens when a quorum of it knows all that came before, and will after a restart:
+        # from then on nothing rests on acceptors of the era before.
+        return slot != era.first or era.chooses(self._who_know(slot - 1))
 
-    def _holders(self, slot: Index) -> set[ReplicaId]:
-        """Who has a value in every slot up to this one on disk."""
-        first = self.first_own
-        holders = {id for id, progress in self.progress.items() if progress.held(first) >= slot}
+    def _who_know(self, slot: Index) -> set[ReplicaId]:
+        """Who holds what is chosen up to this slot on disk."""
+        knowing = {id for id, progress in self.progress.items() if progress.known >= slot}
         if self.durable_commit >= slot:
-            holders.add(self.id)
-        return holders
+            knowing.add(self.id)
+        return knowing
 
     def propose_assigned(self, now: float) -> None:
         """Called with each drain: propose in every slot whose turn has come."""

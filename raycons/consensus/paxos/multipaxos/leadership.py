@@ -281,6 +281,9 @@ class Leadership(Core):
                 self.become_follower(0, now, "others have compacted what we do not know")
             self.catch_up_from(holder, now)
             return
+        if not self.is_acceptor() and self.role == "candidate":
+            self.become_follower(0, now, "removed from the configuration")
+            return
         self.prepare_everyone()
         if self.role == "candidate" and self.prepared_by(self.promised_us):
             self.become_leader(now)

@@ -85,6 +85,7 @@ class Reconfiguration(Snapshots):
         self._meet_peers(now)
         self._fill_window()
         self.conclude(now)
+        self.heartbeat_due = now  # so that all know soon, and the era can open
         if len(self.eras) == 1 and self.id not in self.configuration.voters:
             self._leave_office(now)
 

@@ -138,6 +138,8 @@ class MultiPaxosReplica(Reconfiguration):
 
     def drain(self, now: float) -> list[Effect]:
         """The effects of all events since the last drain."""
+        if self.commit + 1 in self.chosen:
+            self.advance(now)  # what a restart found
         if self.role == "leader":
             self.propose_assigned(now)
             self.broadcast_accepts(now)

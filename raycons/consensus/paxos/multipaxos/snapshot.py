@@ -151,7 +151,11 @@ class Snapshots(Reads):
         self.commit, self.time_us = last.index, meta.time_us
         self.write_number += 1
         self.hard_state_write = self.write_number
-        self.emit(InstallSnapshot(self.write_number, message.snapshot, meta, HardState(self.term)))
+        self.emit(
+            InstallSnapshot(
+                self.write_number, message.snapshot, meta, HardState(self.term, decided=self.commit)
+            )
+        )
         self._persist_at = len(self._effects)
         self.writes.append(Write(self.write_number, (), self.commit, now))
         self._answer_installed(sender, message)
