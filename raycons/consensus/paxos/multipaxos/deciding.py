@@ -48,7 +48,6 @@ class Deciding(Leadership):
     ) -> None:
         super().__init__(id, start, settings, random, now)
         self.round = 0  # numbers the heartbeat rounds of this replica, never reused
-        self.round_heard = 0  # a follower's: the newest of its leader's
         self.accepted_now: list[tuple[Index, Index]] = []  # to be acknowledged with the next drain
         # Leaders:
         self.progress: dict[ReplicaId, Progress] = {}
@@ -92,10 +91,10 @@ class Deciding(Leadership):
         self.next_slot = max([self.commit, *self.reported]) + 1
         self.term_start = self.next_slot - 1
         self.progress = {id: Progress(self.first_own, now) for id in self.peers()}
-        self.heartbeat_due = now
         self.beat_due = now + self.settings.heartbeat_interval_s
         self.announce("elected")
         self.leader_changed()
+        self.send_heartbeats(now)
 
     def proposed(self) -> Index:
         """See Leadership."""
@@ -314,7 +313,7 @@ class Deciding(Leadership):
     def leader_changed(self) -> None:
         """What we have to acknowledge was for another leader."""
         super().leader_changed()
-        self.accepted_now, self.round_heard = [], 0
+        self.accepted_now = []
 
     # --- heartbeats -------------------------------------------------------------------------------
 
@@ -338,7 +337,6 @@ class Deciding(Leadership):
     def receive_heartbeat(self, sender: ReplicaId, message: Heartbeat, now: float) -> None:
         """Confirm the leader; with leases, promise it to promise nobody, on our own clock."""
         self.follow(sender, now)
-        self.round_heard = max(self.round_heard, message.round)
         self.told_decided(message.decided, message.ballot)
         self.advance(now)
         promise = self.lease_s

@@ -14,7 +14,6 @@ from random import Random
 
 from raycons.config import RaftSettings
 from raycons.consensus.contract import NEVER, Entry
-from raycons.consensus.messages import Retire
 from raycons.consensus.paxos.multipaxos.core import Start
 from raycons.consensus.paxos.multipaxos.deciding import Deciding
 from raycons.consensus.paxos.multipaxos.messages import CatchUp, Chosen, Heartbeat
@@ -46,7 +45,7 @@ class Learning(Deciding):
         # What is missing may still be under way, unless it was chosen in an earlier ballot.
         never_comes = self.commit + 1 < message.first
         if never_comes or self.stuck_at == self.commit:
-            self.catch_up_from(leader, now, self.round_heard)
+            self.catch_up_from(leader, now)
         self.stuck_at = self.commit
 
     def heard_of(self, sender: ReplicaId, decided: Index, now: float) -> None:
@@ -54,7 +53,7 @@ class Learning(Deciding):
         if decided > self.commit and not self.leader:
             self.catch_up_from(sender, now)
 
-    def catch_up_from(self, peer: ReplicaId, now: float, round: int = 0) -> None:
+    def catch_up_from(self, peer: ReplicaId, now: float) -> None:
         """Ask `peer`, or somebody else if what we asked last was not answered in time."""
         if self.incoming:
             self.mind_incoming(now)
@@ -65,12 +64,12 @@ class Learning(Deciding):
                 return
             others = [id for id in self.peers() if id != self.source]
             if others:
-                peer, round = self.random.choice(others), 0
-        self._ask(peer, round, now)
+                peer = self.random.choice(others)
+        self._ask(peer, now)
 
-    def _ask(self, peer: ReplicaId, round: int, now: float) -> None:
+    def _ask(self, peer: ReplicaId, now: float) -> None:
         self.source, self.asked_first, self.asked_at = peer, self.commit + 1, now
-        self.reply(peer, CatchUp(self.term, self.asked_first, round))
+        self.reply(peer, CatchUp(self.asked_first))
 
     def receive_chosen(self, sender: ReplicaId, message: Chosen, now: float) -> None:
         """Somebody says what is chosen."""
@@ -86,7 +85,7 @@ class Learning(Deciding):
             if self.role == "candidate":
                 self.reset_election_timer(now)
             if self.commit < message.decided:
-                self._ask(sender, 0, now)
+                self._ask(sender, now)
 
     def committed_further(self, entries: Sequence[Entry], now: float) -> None:
         """A candidate that has caught up may lead now."""
@@ -98,19 +97,8 @@ class Learning(Deciding):
 
     def receive_catch_up(self, sender: ReplicaId, message: CatchUp, now: float) -> None:
         """Somebody lacks what is chosen."""
-        first = message.first
-        progress = self.progress.get(sender)
-        if (
-            progress is not None
-            and message.ballot == self.term
-            and message.round > progress.round_of_news
-            and self.first_own <= first <= progress.accepted
-        ):
-            # It heard that round after it had accepted that slot from us, and has it no more.
-            told = f"slot {first} is missing, but was acknowledged"
-            self.send(sender, Retire(self.term, told))
-        elif first <= self.commit:
-            self.tell_chosen(sender, first, now)
+        if message.first <= self.commit:
+            self.tell_chosen(sender, message.first, now)
 
     @bendable("needless-snapshot")
     def tell_chosen(self, to: ReplicaId, first: Index, now: float) -> None:

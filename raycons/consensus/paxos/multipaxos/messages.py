@@ -106,9 +106,7 @@ class HeartbeatReply(Message, frozen=True):
 class CatchUp(Message, frozen=True):
     """What is chosen from slot `first` on? Anybody may be asked."""
 
-    ballot: Ballot  # that the sender follows
     first: Index
-    round: int  # the newest one of that ballot's leader that the sender has heard
 
 
 class Chosen(Message, frozen=True):
