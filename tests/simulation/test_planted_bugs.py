@@ -1,6 +1,7 @@
 """Bugs planted into the shipped code, which the simulator must find, and find again.
 
-Each one is a mistake that implementations have really shipped with, or that the texts warn of. The patches change the engine, the replica or the machines themselves, never a stand-in.
+Each one is a mistake that implementations have really shipped with, or that the texts warn of. The
+patches change the engine, the replica or the machines themselves, never a stand-in.
 """
 
 from __future__ import annotations

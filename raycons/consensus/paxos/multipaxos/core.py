@@ -364,7 +364,7 @@ class Core:
         """Apply the chosen prefix as far as it reaches now, in order and without holes."""
         log, chosen = self.log, self.chosen
         entries: list[Entry] = []
-        eras = list(self.eras)
+        newest = self.eras
         while self.commit + 1 in chosen:
             entry = log.decide()
             chosen.discard(entry.index)
@@ -372,17 +372,17 @@ class Core:
             entries.append(self._in_time(entry))
             if entry.kind == EntryKind.CONFIGURATION:
                 configuration = _decode_configuration(entry.data)
-                self.eras.append(era_of(entry.index, configuration))
+                self.eras = [*self.eras, era_of(entry.index, configuration)]
                 self.check_version(configuration)
             if self.eras[-1].first == self.commit + 1:
                 # A restart must know so much without the acceptors of the era that ends here.
                 self.hard_state_dirty = True
             while len(self.eras) > 1 and self.eras[1].first <= self.commit:
-                del self.eras[0]
+                self.eras = self.eras[1:]
         if entries:
             self.emit(Apply(entries))
             self.committed_further(entries, now)
-            if eras != self.eras:
+            if self.eras is not newest:
                 self.eras_changed(now)
 
     def _in_time(self, entry: Entry) -> Entry:

@@ -268,13 +268,14 @@ class Deciding(Leadership):
         self.follow(sender, now)
         ballot, open_ = message.ballot, self.log.open
         highest = self.commit + OPEN_WINDOWS * (self.window or UNKNOWN_WINDOW)
+        room = self.settings.max_uncommitted_bytes
         in_ballot, known = self.watermark
         first = message.entries[0].index
         last = first - 1
         for entry in message.entries:
             slot = entry.index
             if slot > self.commit and slot not in self.chosen:
-                if slot > highest:
+                if slot > highest or (slot > self.commit + 1 and self.log.open_bytes > room):
                     break  # no acceptor has to; what is chosen here it will be told
                 held = open_.get(slot)
                 if held is None or held.ballot != ballot:

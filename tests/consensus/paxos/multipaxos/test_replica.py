@@ -267,6 +267,16 @@ def test_what_waits_is_bounded() -> None:
     assert group[1].propose(b"x", 0, 1, group.now) == Refusal("overloaded", 1)
 
 
+def test_an_acceptor_that_lags_takes_no_more_than_fits() -> None:
+    one = replica()
+    one.log.open_bytes = SETTINGS.max_uncommitted_bytes + 1
+    one.receive(2, Accept(LOW, (entry(2, LOW), entry(3, LOW)), 0), NOW)
+    assert one.log.open == {}
+    one.receive(2, Accept(LOW, (entry(1, LOW),), 0), NOW)  # what it needs next it takes
+    one.receive(2, Accept(LOW, (entry(999, LOW),), 0), NOW)
+    assert sorted(one.log.open) == [1]
+
+
 def test_a_follower_whose_disk_forgot_is_retired() -> None:
     group = Group(voters(1, 2, 3))
     group.elect(1)
@@ -485,6 +495,23 @@ def test_bad_changes_are_refused_as_raft_refuses_them() -> None:
         change(group, 1, partial(membership.remove, id=9))
     told = group[1].propose_change(membership.reserve, 5, group.now)
     assert told == Refusal("configuration-changed", 1)
+
+
+def test_the_groups_version_rises_when_all_have_told_of_it() -> None:
+    group = Group(voters(1, 2, 3, window=2))
+    for id in (1, 2):
+        group[id].newest_version = 2
+    group.elect(1)
+    for _ in range(3):
+        group.beat(1)
+    assert group[1].configuration.version == 1
+    group[3].newest_version = 2
+    for _ in range(4):
+        group.beat(1)
+    assert group[1].configuration.version == 2
+    group[3].newest_version = 1
+    group[3].check_version(group[1].configuration)
+    assert group[3].silent
 
 
 def test_what_is_known_to_be_chosen_is_above_all_ballots() -> None:
