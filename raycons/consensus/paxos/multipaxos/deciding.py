@@ -275,9 +275,10 @@ class Deciding(Leadership):
         for entry in message.entries:
             slot = entry.index
             if slot > self.commit and slot not in self.chosen:
-                if slot > highest or (slot > self.commit + 1 and self.log.open_bytes > room):
-                    break  # no acceptor has to; what is chosen here it will be told
                 held = open_.get(slot)
+                too_much = held is None and self.log.open_bytes > room and slot > self.commit + 1
+                if slot > highest or too_much:
+                    break  # no acceptor has to; what is chosen here it will be told
                 if held is None or held.ballot != ballot:
                     self.accept(Proposal(ballot, entry))
                     if in_ballot == ballot and slot <= known:

@@ -33,7 +33,7 @@ class Slots:
         self.base = base
         self.decided: Index = base.index if decided is None else decided
         self.open = {proposal.entry.index: proposal for proposal in accepted}
-        self.open_bytes = sum(_size_bytes(held.entry) for held in self.open.values())
+        self.open_bytes = sum(len(held.entry.data) for held in self.open.values())
         self.last_index: Index = max(self.open, default=self.decided)
         self._reader = reader
         self._tail: list[Entry] = []  # the last of the chosen ones
@@ -79,9 +79,9 @@ class Slots:
         assert slot > self.decided, (slot, self.decided)
         before = self.open.get(slot)
         if before is not None:
-            self.open_bytes -= _size_bytes(before.entry)
+            self.open_bytes -= len(before.entry.data)
         self.open[slot] = proposal
-        self.open_bytes += _size_bytes(proposal.entry)
+        self.open_bytes += len(proposal.entry.data)
         self.last_index = max(self.last_index, slot)
 
     def decide(self) -> Entry:
@@ -89,9 +89,8 @@ class Slots:
         entry = self.open.pop(self.decided + 1).entry
         self.decided += 1
         self._tail.append(entry)
-        size = len(entry.data) + ENTRY_OVERHEAD_BYTES
-        self._tail_bytes += size
-        self.open_bytes -= size
+        self._tail_bytes += len(entry.data) + ENTRY_OVERHEAD_BYTES
+        self.open_bytes -= len(entry.data)
         return entry
 
     def trim(self, max_bytes: int) -> None:
@@ -123,12 +122,8 @@ class Slots:
         self.base, self.decided = base, base.index
         self._tail, self._tail_bytes, self._tail_first = [], 0, base.index + 1
         self.open = {slot: held for slot, held in self.open.items() if slot > base.index}
-        self.open_bytes = sum(_size_bytes(held.entry) for held in self.open.values())
+        self.open_bytes = sum(len(held.entry.data) for held in self.open.values())
         self.last_index = max(self.open, default=base.index)
-
-
-def _size_bytes(entry: Entry) -> int:
-    return len(entry.data) + ENTRY_OVERHEAD_BYTES
 
 
 def _fitting(entries: list[Entry], max_bytes: int) -> int:
