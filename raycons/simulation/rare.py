@@ -66,6 +66,7 @@ RAFT_ONLY = frozenset(
     {
         "because a quorum refused its vote",
         "because a quorum would not vote for us",
+        "bend early-snapshot",
         "log-truncated",
         "sent AppendRejected",
         "sent Heartbeat of an idle group",

@@ -44,6 +44,7 @@ def test_up_with_other_settings_is_refused(running: Sandbox) -> None:
     """By all the options: what each of them sets is what the cluster compares."""
     done = running.run(
         *("up", "--replicas=5", "--storage=disk", "--transport=actor", "--reads=lease"),
+        "--protocol=multipaxos",
         *("--path=/elsewhere", "--port-range=1-9", "--repair-grace=7", "--fault-injection"),
     )
     assert done.returncode == 1
@@ -51,6 +52,7 @@ def test_up_with_other_settings_is_refused(running: Sandbox) -> None:
     for difference in (
         "replicas is 3, asked for 5",
         "storage is 'memory', asked for 'disk'",
+        "protocol is 'raft', asked for 'multipaxos'",
         "transport is 'tcp', asked for 'actor'",
         "reads is 'read-index', asked for 'lease'",
         "path is None, asked for '/elsewhere'",

@@ -105,6 +105,17 @@ def test_a_status_fits_a_terminal_and_says_what_each_column_is() -> None:
     assert lines[4].split() == values.split()
 
 
+def test_a_ballot_is_shown_by_its_round_and_its_replica() -> None:
+    one = ReplicaStatus(id=2, state="serving", term=7 << 32 | 3, ballot="7 of replica 3")
+    status = msgspec.structs.replace(STATUS, ballot=one.ballot, replicas=(one,), notes=())
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(clusters.status_table(status))
+    lines = capture.get().splitlines()
+    assert "ballot 7 of replica 3, commit" in lines[0]
+    assert " 7/3 " in lines[5]
+
+
 def test_a_proof_is_not_read_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
     report = demo_report(holds=False)
     output.emit(report, "table", lambda: demo._table(report))

@@ -8,15 +8,15 @@ from click.testing import CliRunner
 from raycons.cli.simulate import command
 from raycons.provocation import marks
 from raycons.simulation.members import VirtualMember
-from raycons.simulation.provocation import BENDS, POINTS, parts
+from raycons.simulation.provocation import BENDS, POINTS, SLOT_POINTS, parts
 from raycons.simulation.rare import LISTED, never_reached
 from raycons.simulation.run import Run
 from raycons.simulation.scenario import draw
 from raycons.simulation.world import World
 
 
-def bent_run(seed: int, bends: dict[str, float]) -> Run:
-    scenario = draw(World(seed).random("scenario"))
+def bent_run(seed: int, bends: dict[str, float], protocol: str = "raft") -> Run:
+    scenario = draw(World(seed).random("scenario"), protocol)
     return Run(seed, msgspec.structs.replace(scenario, bends=bends, rates={}, voters=3))
 
 
@@ -31,7 +31,23 @@ def test_every_point_is_marked_once_and_has_a_bend() -> None:
     assert engine is not None
     found = [point for part in parts(engine) for point, _ in marks(type(part))]
     assert sorted([*found, "late-sync"]) == sorted(POINTS)
-    assert sorted(found) == sorted(BENDS)
+    of_raft = [point for point in BENDS if point not in SLOT_POINTS]
+    assert sorted(found) == sorted(of_raft)
+
+
+def test_multipaxos_has_points_of_its_own() -> None:
+    bends = {**POINTS, **dict.fromkeys(SLOT_POINTS, 0.5)}
+    run = bent_run(1, bends, "multipaxos")
+    engine = a_member(run).engine
+    assert engine is not None
+    found = {point for part in parts(engine) for point, _ in marks(type(part))}
+    assert found == set(BENDS) - {"early-snapshot"}
+    reached: set[str] = set()
+    for seed in range(4):
+        outcome = bent_run(seed, bends, "multipaxos").execute(5.0)
+        assert outcome.violation is None, (seed, outcome.violation)
+        reached |= {name for name in outcome.coverage if name.startswith("bend ")}
+    assert reached == {f"bend {point}" for point in [*found, "late-sync"]}
 
 
 def test_only_the_points_that_a_seed_drew_are_bent() -> None:
