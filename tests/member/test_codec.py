@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from raycons.consensus.configuration import Configuration, Peer, Role
 from raycons.consensus.contract import Entry, SnapshotMeta
+from raycons.consensus.paxos.multipaxos import messages as multipaxos
 from raycons.consensus.raft import messages as raft
 from raycons.member import protocol
 from raycons.member.codec import MemberCodec
 from raycons.transport.contract import Malformed, UnknownKind
 
 CODEC = MemberCodec()
-KINDS = {**raft.CODES, **protocol.CODES}
+KINDS = {**raft.CODES, **multipaxos.CODES, **protocol.CODES}
 ENTRY = Entry(index=3, term=2, kind=1, machine=0, version=1, time_us=5, data=b"\x00\xff")
 CONFIGURATION = Configuration(peers=(Peer(id=1, nonce=8, role=Role.VOTER, host="h"),), next_id=4)
 META = SnapshotMeta(last=(9, 2), time_us=7, configuration=CONFIGURATION, configuration_index=1)

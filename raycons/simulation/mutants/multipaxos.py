@@ -161,9 +161,3 @@ def slot_read_without_asking_anybody(patch: Patch) -> None:
 def slot_read_before_the_past_is_known(patch: Patch) -> None:
     """A new leader reads before it knows what it proposes again."""
     patch.edit(Reads.begin_read_round, "or self.commit < self.term_start", "")
-
-
-@mutant("a leader gets its ballot promised by a quorum of every era", worlds.growing)
-def later_era_not_prepared(patch: Patch) -> None:
-    """A leader proposes in slots of acceptors who have promised it nothing."""
-    patch.edit(Deciding.may_propose, "if not era.prepares(self.promised_us):", "if False:")

@@ -441,6 +441,28 @@ def test_an_era_opens_when_its_quorum_knows_the_past() -> None:
     assert group[1].commit == opens
 
 
+def test_nothing_is_proposed_in_an_era_that_has_not_promised() -> None:
+    slots = Slots(None, EntryId(9, LOW), 9)  # type: ignore[arg-type]
+    eras = [(0, voters(1, window=4)), (6, voters(1, 2, window=4))]
+    one = MultiPaxosReplica(1, Start(HardState(), slots, eras, 0), SETTINGS, Random(1), NOW)
+    one.campaign(NOW, release=False)
+    one.drain(NOW)
+    one.durable(one.write_number, NOW)
+    assert (one.role, one.promised_us) == (
+        "candidate",
+        {1},
+    )  # the lone one of the past is not enough
+    one.receive(2, Promise(one.term, 10, (Proposal(LOW, entry(10, LOW)),), 0, 9, 9), NOW)
+    assert one.role == "leader"
+    one.drain(NOW)
+    assert one.last_proposed == 9  # until both know what came before
+    one.receive(2, HeartbeatReply(one.term, one.round, 0.0, 9, 10), NOW)
+    one.durable(one.write_number, NOW)
+    one.drain(NOW)
+    assert one.last_proposed == 10
+    assert one.log.open[10].entry.term == LOW
+
+
 def test_a_lone_acceptor_goes_on_after_a_restart_without_those_of_the_past() -> None:
     group = Group(voters(1, 2, window=4))
     group.elect(1)
