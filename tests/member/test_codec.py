@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raycons.consensus.configuration import Configuration, Peer, Role
-from raycons.consensus.contract import Entry, SnapshotMeta
+from raycons.consensus.contract import Entry, Proposal, SnapshotMeta
 from raycons.consensus.paxos.multipaxos import messages as multipaxos
 from raycons.consensus.raft import messages as raft
 from raycons.member import protocol
@@ -32,6 +32,8 @@ SAMPLES: dict[Any, Any] = {
     bytes: b"\x00payload",
     tuple[int, int]: (7, 2),
     tuple[Entry, ...]: (ENTRY, ENTRY),
+    tuple[Proposal, ...]: (Proposal(7 << 32 | 3, ENTRY),),
+    tuple[tuple[int, int], ...]: ((1, 4), (6, 6)),
     SnapshotMeta: META,
     protocol.Action: protocol.Add(id=3, nonce=4, host="h", voter=False, replaces=2),
     tuple[tuple[int, str, int], ...]: ((1, "10.0.0.1", 7000), (2, "::1", 7001)),
