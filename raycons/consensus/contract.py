@@ -284,7 +284,10 @@ class Replica(Protocol):
 
     @property
     def listed(self) -> Configuration:
-        """The same, with those besides whose word counts until it is in force: whom to talk to."""
+        """The same, with those besides whose word counts until it is in force, as leaving.
+
+        Whom to talk to, and whom not to end yet.
+        """
 
     @property
     def pending(self) -> bool:

@@ -12,7 +12,7 @@ from raycons.consensus.contract import Replica
 
 def describe(replica: Replica, now: float) -> dict[str, Any]:
     """The protocol's side of a member's status: role, log, configuration and, if it leads, lags."""
-    configuration = replica.configuration
+    configuration = replica.listed
     return {
         "id": replica.id,
         "role": replica.role if replica.id in configuration.electors else "learner",

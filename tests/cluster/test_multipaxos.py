@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -82,3 +83,20 @@ def test_reads_by_lease(yard: Yard, recordings: Recordings) -> None:
     for number in range(20):
         kv.put("a", b"%d" % number)
         assert kv.get("a") == b"%d" % number
+
+
+def test_a_replica_that_lost_its_store_is_replaced(yard: Yard, recordings: Recordings) -> None:
+    cluster = yard.start(protocol="multipaxos", repair_grace=1.0)
+    kv = recordings.wrap(cluster.kv())
+    kv.put("a", b"1")
+    status = cluster.status()
+    victim = next(replica for replica in status.replicas if replica.id != status.leader)
+    shutil.rmtree(yard.store(victim.id))
+    os.kill(victim.pid, signal.SIGKILL)
+    eventually(
+        lambda: cluster.status().replica(victim.id) is None and whole(cluster)(),
+        within_s=40,
+        what="a new replica took its place, and the vacant member is gone",
+    )
+    assert set(cluster.status().voters) == {1, 2, 3, 4} - {victim.id}
+    assert kv.get("a") == b"1"

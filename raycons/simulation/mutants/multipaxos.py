@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from raycons.consensus.paxos.multipaxos import core
-from raycons.consensus.paxos.multipaxos.core import Core, Era
+from raycons.consensus.paxos.multipaxos import eras
+from raycons.consensus.paxos.multipaxos.core import Core
 from raycons.consensus.paxos.multipaxos.deciding import Deciding
+from raycons.consensus.paxos.multipaxos.eras import Era
 from raycons.consensus.paxos.multipaxos.leadership import Leadership
 from raycons.consensus.paxos.multipaxos.reads import Reads
 from raycons.consensus.paxos.multipaxos.replica import MultiPaxosReplica
@@ -134,7 +135,7 @@ def promise_cut_short(patch: Patch) -> None:
 @mutant("Reconfiguring a State Machine, 2010, section 3", worlds.churning)
 def reconfiguration_at_once(patch: Patch) -> None:
     """A configuration governs from the next slot on, which may be under way in the old one."""
-    patch.edit(core.era_of, "slot + configuration.window if slot", "slot + 1 if slot")
+    patch.edit(eras.era_of, "slot + configuration.window if slot", "slot + 1 if slot")
 
 
 @mutant("acceptors of the past may go when nothing rests on them", worlds.churning)

@@ -38,9 +38,9 @@ from raycons.consensus.contract import (
     Send,
 )
 from raycons.consensus.paxos.multipaxos.ballots import DECIDED, Ballot, ballot_of, round_of, told
+from raycons.consensus.paxos.multipaxos.eras import Era, era_of, joined
 from raycons.consensus.paxos.multipaxos.slots import Slots
 from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.quorum_systems import Majority, QuorumSystem
 from raycons.provocation import bendable
 
 RoleName = Literal["follower", "pre-candidate", "candidate", "leader"]
@@ -48,30 +48,6 @@ UNKNOWN_WINDOW = 128  # taken for it by one that joins, and knows no configurati
 OPEN_WINDOWS = 4  # an acceptor that lags takes slots up to so many windows above what it knows
 
 _decode_configuration = msgspec.msgpack.Decoder(Configuration).decode
-
-
-class Era(NamedTuple):
-    """The slots from `first` on, up to the next era, and who decides in them."""
-
-    slot: Index  # in which the configuration was chosen
-    configuration: Configuration
-    first: Index
-    quorums: QuorumSystem | None  # None: not known yet, to one that joins
-
-    def prepares(self, granted: Collection[ReplicaId]) -> bool:
-        """Whether these are a quorum of phase 1."""
-        return self.quorums is not None and self.quorums.prepares(granted)
-
-    def chooses(self, accepted: Collection[ReplicaId]) -> bool:
-        """Whether these are a quorum of phase 2."""
-        return self.quorums is not None and self.quorums.chooses(accepted)
-
-
-def era_of(slot: Index, configuration: Configuration) -> Era:
-    """The era that a configuration begins; the first one of a group governs from its first slot."""
-    first = slot + configuration.window if slot else 0
-    quorums = Majority(configuration.voters) if configuration.voters else None
-    return Era(slot, configuration, first, quorums)
 
 
 class Start(NamedTuple):
@@ -171,19 +147,14 @@ class Core:
 
     @property
     def listed(self) -> Configuration:
-        """The latest that is chosen, with whoever else decides until it is in force."""
+        """The latest that is chosen; as a joint one, with who decides until it is in force."""
         newest = self.configuration
-        if len(self.eras) > 1 and self._listed_for is not newest:
+        if len(self.eras) == 1:
+            return newest
+        if self._listed_for is not newest:
             self._listed_for = newest
-            others = {
-                peer.id: peer
-                for era in self.eras
-                for peer in era.configuration.peers
-                if peer.id not in newest.ids
-            }
-            peers = (*newest.peers, *others.values())
-            self._listed = msgspec.structs.replace(newest, peers=peers)
-        return self._listed if len(self.eras) > 1 else newest
+            self._listed = joined(newest, [era.configuration for era in self.eras[:-1]])
+        return self._listed
 
     @property
     def applied(self) -> Index:

@@ -1,6 +1,6 @@
 """A MultiPaxos replica: events in, effects out.
 
-    core             the shared state and its invariants
+    core             the shared state and its invariants; ballots, eras and slots are beside it
     leadership       phase 1, and who may lead
     deciding         phase 2
     learning         what is chosen, from whoever knows it

@@ -21,7 +21,8 @@ from raycons.consensus.contract import (
     StreamSnapshot,
 )
 from raycons.consensus.messages import SnapshotChunk, SnapshotReply
-from raycons.consensus.paxos.multipaxos.core import Start, Write, era_of
+from raycons.consensus.paxos.multipaxos.core import Start, Write
+from raycons.consensus.paxos.multipaxos.eras import era_of
 from raycons.consensus.paxos.multipaxos.reads import Reads
 from raycons.consensus.quorum import ReplicaId
 
