@@ -64,7 +64,7 @@ class Operator(ClientProcess):
                 replica = member.engine.replica
                 if (replica.term, replica.configuration_index) > newest:
                     newest = (replica.term, replica.configuration_index)
-                    found = (replica.configuration_index, replica.configuration)
+                    found = (replica.configuration_index, replica.listed)
         return found
 
     def _lost(self, configuration: Configuration) -> ReplicaId:
@@ -198,7 +198,7 @@ class Operator(ClientProcess):
     def _destroy(self, id: ReplicaId) -> None:
         member = self._members[id]
         if any(
-            id in other.engine.replica.configuration.ids
+            id in other.engine.replica.listed.ids
             for other in self._members.values()
             if other.engine is not None and other.id != id
         ):
