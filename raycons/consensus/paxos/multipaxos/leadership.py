@@ -165,7 +165,8 @@ class Leadership(Core):
                 return
             self.promise(message.ballot)
             self.become_follower(0, now, f"replica {sender} campaigns in {told(message.ballot)}")
-            self.reset_election_timer(now)
+        if self.role == "follower":
+            self.reset_election_timer(now)  # a long promise takes many pieces: let it end
         accepted, next_ = self._accepted_from(message.first)
         promise = Promise(
             message.ballot,

@@ -95,6 +95,14 @@ def test_a_promise_tells_all_that_was_accepted_in_pieces() -> None:
     assert ([held.entry.index for held in rest.accepted], rest.next) == ([5], 0)
 
 
+def test_who_is_asked_for_the_next_piece_does_not_campaign_meanwhile() -> None:
+    one = replica(Proposal(LOW, entry(3, LOW)), Proposal(LOW, entry(5, LOW)))
+    one.receive(3, Prepare(HIGH, 1, False), NOW)
+    later = one.election_deadline
+    one.receive(3, Prepare(HIGH, 5, False), later)
+    assert one.election_deadline > later
+
+
 def test_a_follower_that_hears_its_leader_promises_nobody() -> None:
     one = replica()
     one.receive(2, Heartbeat(LOW, 0, 1, 1), NOW)
