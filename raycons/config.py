@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-PROTOCOLS = ("raft", "multipaxos")  # what a cluster's replicas can run; the first by default
+# What a cluster's replicas can run; the first by default.
+PROTOCOLS = ("raft", "multipaxos", "caspaxos")
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -27,6 +28,21 @@ class RaftSettings(msgspec.Struct, frozen=True):
     caught_up_entries: int = 64  # a joining replica this close to the leader becomes a voter
     transfer_timeout_s: float = 1.0
     lease_margin: float = 0.1  # share of a lease that the leader gives up for clock drift
+
+
+class RegisterSettings(msgspec.Struct, frozen=True):
+    """How a member of a CASPaxos cluster behaves."""
+
+    patience_s: float = 0.3  # without a quorum's answer, after which a round begins anew
+    read_patience_s: float = 0.05  # while answers to a read differ, or lack
+    first_backoff_s: float = 0.003  # the pause after a refusal; doubles
+    last_backoff_s: float = 0.3
+    give_up_s: float = 3.0  # after which a request that no quorum took is handed back
+    max_waiting: int = 1024  # requests for one key
+    collect_after_s: float = 5.0  # a tombstone's age before it is collected
+    step_patience_s: float = 2.0  # with one step of a collection, or of a change of members
+    max_sessions: int = 512  # clients that a register remembers
+    max_answer_bytes: int = 1 * MIB  # and what it answered them
 
 
 class MemberSettings(msgspec.Struct, frozen=True):

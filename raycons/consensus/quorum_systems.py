@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import combinations
 from typing import Protocol
 
-from raycons.consensus.quorum import ReplicaId, majority
+from raycons.consensus.quorum import ReplicaId, has_quorum, majority
 from raycons.errors import BadArgument
 
 AcceptorId = ReplicaId
@@ -127,6 +127,27 @@ class Weighted:
     def prepares(self, granted: Collection[AcceptorId]) -> bool:
         """See QuorumSystem."""
         return sum(self.weights.get(id, 0) for id in set(granted)) >= self._enough
+
+    def chooses(self, accepted: Collection[AcceptorId]) -> bool:
+        """See QuorumSystem."""
+        return self.prepares(accepted)
+
+
+class Joint:
+    """A majority of each of several sets, for both phases (Raft paper, section 6).
+
+    >>> Joint([{1, 2, 3}, {3, 4, 5}]).chooses({1, 3, 4})
+    True
+    """
+
+    def __init__(self, halves: Iterable[Iterable[AcceptorId]]) -> None:
+        """Raises BadArgument where a half is empty, or there is none."""
+        self.halves = tuple(_known(half) for half in halves)
+        self.acceptors = _known(id for half in self.halves for id in half)
+
+    def prepares(self, granted: Collection[AcceptorId]) -> bool:
+        """See QuorumSystem."""
+        return has_quorum(self.halves, granted)
 
     def chooses(self, accepted: Collection[AcceptorId]) -> bool:
         """See QuorumSystem."""

@@ -1,0 +1,10 @@
+"""CASPaxos: a linearizable register for each key, with no log and no leader.
+
+messages     what proposers and acceptors say to each other
+acceptor     promises, and accepts states, for each register
+proposer     turns requests into changes of a register, and gets them chosen
+collection   gives back the room of registers that were deleted
+
+Rystsov, "CASPaxos: Replicated State Machines without logs" (2018). What a register's bytes mean,
+and what a request does to them, is not known here: see `raycons.machines.register`.
+"""
