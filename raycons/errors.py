@@ -43,6 +43,10 @@ class Closed(NotApplied):
     """The handle was closed, or the cluster stopped, before the operation was sent."""
 
 
+class Unsupported(Refused):
+    """The cluster's protocol cannot do this; the message names one that can."""
+
+
 class Compacted(Refused):
     """The asked revision is older than the store still keeps."""
 

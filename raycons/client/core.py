@@ -194,6 +194,10 @@ class ClientCore:
         # All of them before any is withdrawn, which may part the others from their frame.
         late = [(pending, self._late(pending)) for pending in self._gathering.expired(now)]
         for pending, error in late:
+            call = pending.call
+            if call is not None and call.member is None:
+                for member in [*call.requests.values()]:
+                    self.routing.missed(member, now)
             done = self._outbox.withdraw(pending)
             if done is not None:
                 self._tell(done, error)
@@ -356,8 +360,10 @@ class ClientCore:
     ) -> None:
         match call, _decode_answer(answer.body):
             case Frame(), sessions.Done(body):
-                results = _decode_results(body)
+                results: Sequence[Any] = _decode_results(body)
                 call.session.refreshed(self._now)
+                if commands.FORGOTTEN in results or commands.DOUBTFUL in results:
+                    results = self._part_forgotten(call, results)
                 self._conclude(call, results)
             case Opening(), sessions.Opened() as opened:
                 self._registration.opened(opened, self._now)
@@ -398,6 +404,22 @@ class ClientCore:
         for frame in self._outbox.waiting_frames():
             if frame.session is session:
                 self._end_with_session(frame)
+
+    def _part_forgotten(self, frame: Frame, results: Sequence[Any]) -> Sequence[Any]:
+        """Where the group cannot tell some operations from repeated ones: end the session.
+
+        If this was the frame's only attempt they were not carried out, and go into another frame,
+        of another session. Gives the results of the rest.
+        """
+        if frame.unresolved == 1:
+            undone = [result == commands.FORGOTTEN for result in results]
+            self._outbox.requeue(frame, undone)
+            results = [result for result in results if result != commands.FORGOTTEN]
+        if not frame.session.ended:
+            self._session_ended(frame.session)
+        expired = outcome.session_expired()
+        forgotten = commands.FORGOTTEN, commands.DOUBTFUL
+        return [expired if result in forgotten else result for result in results]
 
     def _end_with_session(self, frame: Frame) -> None:
         """Another attempt is of no use: the session that it names is gone."""

@@ -8,7 +8,7 @@ queues --form--> waiting calls --send--> attempts --answer--> done
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -108,6 +108,17 @@ class Outbox:
             if pending.done is not None and pending.call is frame:
                 pending.call = None
                 self.operations.members.append(pending)
+
+    def requeue(self, frame: Frame, chosen: Sequence[bool]) -> None:
+        """Certainly not applied: take these operations of the frame back into the queue."""
+        kept = []
+        for pending, back in zip(frame.operations, chosen, strict=True):
+            if not back:
+                kept.append(pending)
+            elif pending.done is not None and pending.call is frame:
+                pending.call = None
+                self.operations.members.append(pending)
+        frame.operations = kept
 
     def waiting_frames(self) -> list[Frame]:
         """The frames that wait for an attempt."""
@@ -232,4 +243,5 @@ class Outbox:
             self.wait(Queries(operations, level, self._settings))
 
     def _transmit(self, call: Call, member: PeerId, now: float) -> None:
+        self._routing.sent(member, now)
         self._outputs.append(Transmit(member, self.attempts.begin(call, member, now)))

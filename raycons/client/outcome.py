@@ -126,6 +126,10 @@ def failed(failure: Failed) -> Exception:
                 f" name one of at most {failure.bound}; a read that names none sees what is"
                 " there now"
             )
+        case Failure.UNSUPPORTED:
+            return errors.Unsupported(failure.message)
+        case Failure.FORGOTTEN:
+            return session_expired()
         case _:
             return errors.BadArgument(failure.message or "the operation is not valid")
 

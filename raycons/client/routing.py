@@ -33,6 +33,7 @@ class Routing:
         self._redirects = 0  # hints followed since the last sign of a leader
         self._asked_last: PeerId = NOBODY
         self._silent_until: dict[PeerId, float] = {}  # probed, and not to be again before
+        self._unheard_since: dict[PeerId, float] = {}  # when the first was sent of what is unheard
 
     # --- questions --------------------------------------------------------------------------------
 
@@ -79,8 +80,10 @@ class Routing:
         if news.term < self.term:
             return False
         before = self.leader
+        if news.term == 0 and self.reachable_leader != NOBODY:
+            pass  # where there are no terms, any member serves: stay with the one that does
         # That nobody leads is believed of a newer term, or from the very member that led.
-        if news.term > self.term or news.leader != NOBODY or sender == self.leader:
+        elif news.term > self.term or news.leader != NOBODY or sender == self.leader:
             self.term, self.leader = news.term, news.leader
         self._learn_addresses(sender, addresses(news))
         if self.leader == before:
@@ -115,6 +118,7 @@ class Routing:
         if member not in self.connected:
             return  # it could not be reached, which is no news of who leads
         del self.connected[member]
+        self._unheard_since.pop(member, None)
         if self.leader == member:
             self.leader = NOBODY
             self.release()  # a live member may already know the next leader
@@ -133,6 +137,7 @@ class Routing:
     def doubt(self, member: PeerId) -> None:
         """`member` kept silent: it may not lead any more, so ask the others, and it again."""
         self._silent_until.pop(member, None)
+        self._unheard_since.pop(member, None)
         if self.leader == member:
             self.leader = NOBODY
             self._asked_last = member
@@ -146,9 +151,23 @@ class Routing:
             self._redirects = 0
             self._backoff_s = self._settings.first_backoff_s
 
+    def sent(self, member: PeerId, now: float) -> None:
+        """Something was sent to `member`, that it should answer."""
+        self._unheard_since.setdefault(member, now)
+
     def heard(self, member: PeerId) -> None:
         """A message came from `member`: it may be probed again."""
         self._silent_until.pop(member, None)
+        self._unheard_since.pop(member, None)
+
+    def missed(self, member: PeerId, now: float) -> None:
+        """An operation that was sent to `member` ended without its answer.
+
+        However short callers' patience is: who has been silent for as long as an attempt may take,
+        whatever was asked of it, is doubted.
+        """
+        if now - self._unheard_since.get(member, now) >= self._settings.attempt_timeout_s:
+            self.doubt(member)
 
     # --- patience ---------------------------------------------------------------------------------
 

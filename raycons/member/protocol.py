@@ -81,7 +81,10 @@ class Refused(_Message, frozen=True):
 
 
 class Leader(_Message, frozen=True):
-    """Who leads, as far as this member knows, and where everyone listens."""
+    """Who leads, as far as this member knows, and where everyone listens.
+
+    Term 0 names no leader, but somebody who serves as well as any: the group has no leader.
+    """
 
     term: int
     leader: PeerId  # 0: nobody known

@@ -179,6 +179,9 @@ class Failure(enum.StrEnum):
     COMPACTED = "compacted"  # `bound` is the oldest revision that can be read
     FUTURE_REVISION = "future-revision"  # `bound` is the newest
     INVALID = "invalid"
+    # Where there is no log (`machines.register`):
+    UNSUPPORTED = "unsupported"  # the cluster's protocol cannot do this
+    FORGOTTEN = "forgotten"  # nothing was done now; whether it was done before is not known
 
 
 class Failed(_Wire, tag=7, frozen=True):
@@ -191,6 +194,11 @@ class Failed(_Wire, tag=7, frozen=True):
     reason: Failure
     bound: int
     message: str
+
+
+FORGOTTEN = Failed(Failure.FORGOTTEN, 0, "its session is not remembered")
+# As FORGOTTEN, but for the attempt that is answered: what it did itself may be forgotten already.
+DOUBTFUL = Failed(Failure.FORGOTTEN, 1, "its session is not remembered any more")
 
 
 class SweepDone(_Wire, tag=8, frozen=True):
