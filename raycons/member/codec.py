@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from raycons.consensus.paxos.caspaxos import messages as caspaxos
 from raycons.consensus.paxos.multipaxos import messages as multipaxos
 from raycons.consensus.raft import messages as raft
 from raycons.member import protocol
@@ -18,7 +19,7 @@ from raycons.transport.contract import Malformed, UnknownKind
 
 
 def _all_kinds() -> dict[type[msgspec.Struct], int]:
-    kinds = {**raft.CODES, **multipaxos.CODES, **protocol.CODES}
+    kinds = {**raft.CODES, **multipaxos.CODES, **caspaxos.CODES, **protocol.CODES}
     if len(set(kinds.values())) != len(kinds) or not all(
         0 <= kind < 256 for kind in kinds.values()
     ):

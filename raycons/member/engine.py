@@ -149,6 +149,10 @@ class Engine:
         else:
             self.messages_ignored += 1
 
+    def may_need_no_turn(self, message: Any) -> bool:
+        """See GroupEngine: a follower's answer may leave nothing to do."""
+        return type(message) in ANSWERS
+
     def client_connected(self, client: ClientId) -> None:
         """A client can be sent to: tell it who leads."""
         self._service.connected(client)
@@ -207,6 +211,12 @@ class Engine:
     def owes_turn(self) -> bool:
         """Whether the last event, an answer of a follower or of the disk, left something to do."""
         return self.replica.pending or self._applier.waiting
+
+    @property
+    def leads(self) -> bool:
+        """See GroupEngine."""
+        role: str = self.replica.role
+        return role == "leader"
 
     def end_of_turn(self, now: float) -> None:
         """Carry out the effects of all events since the last call."""

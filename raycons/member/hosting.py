@@ -26,13 +26,13 @@ from typing import Any
 from raycons.consensus.configuration import Configuration
 from raycons.errors import BadArgument, StoreCorrupt, StoreError, Unavailable
 from raycons.machines.contract import Machine, State
-from raycons.machines.kv import KeyValueMachine, KeyValueSettings
+from raycons.machines.kv import KeyValueMachine
 from raycons.machines.sessions import Sessions
 from raycons.member import rediscovery
 from raycons.member.applier import OutdatedRelease
-from raycons.member.engine import bootstrap
 from raycons.member.layout import Keys
 from raycons.member.metrics import Exporter
+from raycons.member.opening import bootstrap, key_value_bounds
 from raycons.member.shell import GROUP, Shell
 from raycons.member.spec import Introduction, MemberSpec, MemberState
 from raycons.member.wiring import Wiring, wire
@@ -242,12 +242,7 @@ class Hosting:
         self._spawn(self._upkeep(shell))
 
     def _make_machine(self, state: State) -> Machine:
-        bounds = KeyValueSettings(
-            max_key_bytes=self.spec.member.max_key_bytes,
-            max_value_bytes=self.spec.member.max_value_bytes,
-            max_queries_bytes=self.spec.member.max_frame_bytes // 2,
-        )
-        return Sessions(KeyValueMachine(state, bounds), state)
+        return Sessions(KeyValueMachine(state, key_value_bounds(self.spec.member)), state)
 
     async def _upkeep(self, shell: Shell) -> None:
         """Once a second: metrics out, and news of peers that no connection reached."""

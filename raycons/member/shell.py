@@ -23,9 +23,10 @@ from raycons.config import MemberSettings, RaftSettings
 from raycons.machines.contract import Machine, State
 from raycons.member.admission import refusal
 from raycons.member.clock import boottime
-from raycons.member.engine import ANSWERS, Engine
+from raycons.member.contract import GroupEngine
 from raycons.member.kernel_syncer import make_syncer
 from raycons.member.metrics import Exporter, Meter
+from raycons.member.opening import open_engine
 from raycons.member.peers import PeerBook
 from raycons.member.protocol import Answer, Submit
 from raycons.member.syncer import Syncer
@@ -85,7 +86,7 @@ class Shell:
         self._asked_sync = 0  # the newest write that the engine wanted synced
         self._probe: tuple[ClientId, int, float] | None = None  # the command that is being timed
         self.meter = Meter()
-        self.engine = Engine(
+        self.engine: GroupEngine = open_engine(
             group=GROUP,
             store=store,
             make_machine=make_machine,
@@ -202,7 +203,7 @@ class Shell:
             # Most confirmations of a heartbeat ask for nothing, and are all that an idle leader
             # hears; an acknowledgement from more than a quorum asks for nothing either. Whatever
             # else is to be done has a turn of its own, or a deadline.
-            if type(message) not in ANSWERS or engine.owes_turn:
+            if not engine.may_need_no_turn(message) or engine.owes_turn:
                 self._turn_owed = True
 
     def client_connected(self, client: ClientId) -> None:
@@ -302,7 +303,7 @@ class Shell:
         now = boottime()
         if now - self._armed_for <= LATE_S:
             self._tick_at(now)
-        elif self.engine.replica.role == "leader":
+        elif self.engine.leads:
             # Our heartbeats are overdue; but what the sockets hold by now may say that we no longer
             # lead, or that our followers are still there.
             self._loop.call_soon(self._tick)

@@ -392,7 +392,7 @@ def test_a_replica_that_cannot_be_opened_leaves_nobody_at_its_disk(
         raise StoreCorrupt("records that do not fit together")
 
     async def run() -> None:
-        monkeypatch.setattr("raycons.member.shell.Engine", fail)
+        monkeypatch.setattr("raycons.member.shell.open_engine", fail)
         monkeypatch.setattr("raycons.member.shell.make_syncer", lambda *_, **__: made.append(1))
         with pytest.raises(StoreCorrupt):
             Rig(voters=1)

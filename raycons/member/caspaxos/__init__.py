@@ -1,0 +1,7 @@
+"""A member of a cluster of registers: CASPaxos with its store, its clients and its configuration.
+
+engine         carries out what the roles want, one turn after the other
+ledger         what acceptor, proposer and configuration keep in the store
+service        what clients ask: frames of operations, each on a register of its own
+electorate     the configuration: where it is, who tells of it, how it changes
+"""
