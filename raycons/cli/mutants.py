@@ -59,7 +59,8 @@ def command(
     """Plant bugs into the simulated code, and see whether they are found.
 
     All of them, or those named; the name of a duty (elections, replication, commit, reads, leases,
-    membership, snapshots, sessions, storage, identity, multipaxos) stands for all of its own.
+    membership, snapshots, sessions, storage, identity, multipaxos, registers) stands for all of
+    its own.
 
     Exit code 1 if a campaign did not find one; with --seed: if that seed found it, as `raycons
     simulate` would.

@@ -14,10 +14,11 @@ from functools import partial
 import msgspec
 
 from raycons.errors import BadArgument
+from raycons.simulation.protocols import SIMULATED, simulated
 from raycons.simulation.rare import never_reached
-from raycons.simulation.run import Outcome, run_seed
+from raycons.simulation.run import Outcome
 
-PROTOCOLS = ("raft", "multipaxos")
+PROTOCOLS = tuple(SIMULATED)
 DEFAULT_SECONDS = 20.0
 SEEDS_AT_ONCE = 4  # handed to a process together
 
@@ -71,9 +72,7 @@ def simulate(
 
     Raises BadArgument for an unknown protocol, or numbers that are not positive.
     """
-    if protocol not in PROTOCOLS:
-        known = ", ".join(PROTOCOLS)
-        raise BadArgument(f"there is no simulation of protocol {protocol!r}; choose from: {known}")
+    listed = simulated(protocol).listed
     if seeds < 1 or seconds <= 0 or jobs < 1:
         raise BadArgument(
             f"a campaign needs at least one seed (got {seeds}), one process (got {jobs}) and a "
@@ -103,13 +102,13 @@ def simulate(
         events=events,
         events_per_second=round(events / duration_s, 1),
         coverage=dict(sorted(coverage.items())),
-        never_reached=never_reached(coverage, protocol),
+        never_reached=never_reached(coverage, listed),
         trace=f"{trace & 0xFFFFFFFFFFFFFFFF:016x}",
     )
 
 
 def _outcomes(protocol: str, seeds: Iterable[int], seconds: float, jobs: int) -> Iterator[Outcome]:
-    run = partial(run_seed, seconds=seconds, protocol=protocol)
+    run = partial(simulated(protocol).run, seconds=seconds)
     if jobs == 1:
         yield from map(run, seeds)
         return

@@ -6,9 +6,11 @@ found, and counted, wherever it went.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol
 
 from raycons import errors
 from raycons.client.calls import Pending
@@ -28,7 +30,6 @@ from raycons.machines.kv.commands import (
 )
 from raycons.member.protocol import ReadLevel
 from raycons.simulation.clock import Clock
-from raycons.simulation.history import History
 from raycons.simulation.network import EndpointId, Network
 from raycons.simulation.scenario import Scenario
 from raycons.simulation.world import World
@@ -120,6 +121,18 @@ class ClientProcess:
             self.end_turn()
 
 
+class Judge(Protocol):
+    """Told what became of each operation."""
+
+    outcomes: Counter[str]
+
+    def failed(self, operation: Operation, error: Exception) -> None:
+        """A client was told that `operation` ended with `error`."""
+
+    def succeeded(self, operation: Operation, result: object, floor: int) -> None:
+        """A client was told `result`; the operation began when the floor was `floor`."""
+
+
 class Caller(ClientProcess):
     """A client whose callers write and read a few keys, each one operation after the other."""
 
@@ -129,10 +142,13 @@ class Caller(ClientProcess):
         world: World,
         network: Network,
         scenario: Scenario,
-        history: History,
+        history: Judge,
+        floor: Callable[[Operation], int],
     ) -> None:
+        """`floor` gives the place behind which an operation that begins now must stand."""
         super().__init__(id, world, network, scenario)
         self._history = history
+        self._floor = floor
         self._count = 0
         self._kinds = list(scenario.work)
         self._weights = list(accumulate(scenario.work.values()))
@@ -155,8 +171,8 @@ class Caller(ClientProcess):
     def _begin(self, incarnation: int) -> None:
         if incarnation != self.incarnation or not self.running or self.stopping:
             return
-        operation = self._draw()
-        done = partial(self._ended, operation, self._history.floor, self.world.now, incarnation)
+        operation = self.draw()
+        done = partial(self._ended, operation, self._floor(operation), self.world.now, incarnation)
         deadline = self.now + self.scenario.timeout_s
         try:
             if isinstance(operation, Range):
@@ -207,6 +223,8 @@ class Caller(ClientProcess):
                 self._seen[key] = value
             case Swap(key, _, value), SwapDone():
                 self._seen[key] = value if result.succeeded else result.current
+            case Delete(key, None), _:
+                self._seen[key] = None
             case Range(key, None), RangeDone():
                 self._seen[key] = result.pairs[0].value if result.pairs else None
             case _:
@@ -214,7 +232,8 @@ class Caller(ClientProcess):
 
     # --- what they do -----------------------------------------------------------------------------
 
-    def _draw(self) -> Operation:
+    def draw(self) -> Operation:
+        """What this caller does next."""
         random = self.random
         key = b"k%d" % random.randrange(self.scenario.keys)
         [kind] = random.choices(self._kinds, cum_weights=self._weights)
@@ -222,6 +241,8 @@ class Caller(ClientProcess):
             return Range(key)
         if kind == "scan":
             return Range(b"k", LIBRARY_END)
+        if kind == "delete":
+            return Delete(key)
         self._count += 1
         value = b"%d.%d" % (-self.id, self._count)
         if random.random() < 0.3:

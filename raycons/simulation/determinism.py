@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from raycons.errors import BadArgument
-from raycons.simulation.run import run_seed
+from raycons.simulation.protocols import simulated
 
 HASH_SEEDS = ("1", "2")
 
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> None:
     """Print the trace of each seed; `arguments` are protocol, virtual seconds and seeds."""
     protocol, seconds, *seeds = arguments
     for seed in seeds:
-        trace = run_seed(int(seed), float(seconds), protocol).trace
+        trace = simulated(protocol).run(int(seed), float(seconds)).trace
         sys.stdout.write(f"{trace & 0xFFFFFFFFFFFFFFFF:016x}\n")
 
 

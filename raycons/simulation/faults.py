@@ -7,21 +7,79 @@ undoes all of them at once, and from then on nothing new happens.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.quorum import ReplicaId
 from raycons.simulation import network as shapes
 from raycons.simulation.clients import Caller
-from raycons.simulation.impostors import Impostors
-from raycons.simulation.members import VirtualMember
+from raycons.simulation.disk import Disk
+from raycons.simulation.impostors import Impostors, Original
 from raycons.simulation.network import Block, Link, Network
-from raycons.simulation.operator import Operator
 from raycons.simulation.partitions import draw_shape
 from raycons.simulation.scenario import Scenario, draw_storm
 from raycons.simulation.world import World
+
+
+class Victim(Original, Protocol):
+    """A member, as faults befall it."""
+
+    disk: Disk
+    running: bool
+    destroyed: bool
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing has befallen its disk that may end it yet, or did."""
+
+    @property
+    def leading(self) -> bool:
+        """Whether it takes itself for the leader."""
+
+    def crash(self) -> None:
+        """The process dies."""
+
+    def restart(self) -> None:
+        """Start the process, unless it runs, or must not."""
+
+    def pause(self) -> None:
+        """The process stands still."""
+
+    def resume(self) -> None:
+        """The process goes on."""
+
+    def change_clock(self, rate: float, forward_s: float) -> None:
+        """The clock leaps ahead, and goes on at another rate."""
+
+    def draw_rate(self) -> float:
+        """A rate for the clock."""
+
+
+class Orders(Protocol):
+    """Who looks after the members."""
+
+    def latest(self) -> tuple[int, Configuration]:
+        """The newest configuration that any member acts on."""
+
+    def transfer(self) -> None:
+        """Hand leadership to somebody."""
+
+    def change(self) -> None:
+        """Add or remove a member."""
+
+    def lose_disk(self) -> None:
+        """A voter's disk is gone for good."""
+
+    def rot_disk(self) -> None:
+        """A record on a voter's disk decays."""
+
+    def lie_about_disk(self) -> Victim | None:
+        """A voter's disk loses what it reported as durable, if the group stands that."""
+
+    def bury(self, member: Any) -> None:
+        """The replica ends, and never serves again."""
 
 
 class Nemesis:
@@ -32,9 +90,9 @@ class Nemesis:
         world: World,
         network: Network,
         scenario: Scenario,
-        members: dict[int, VirtualMember],
-        callers: list[Caller],
-        operator: Operator,
+        members: Mapping[int, Victim],
+        callers: Sequence[Caller],
+        operator: Orders,
         impostors: Impostors,
     ) -> None:
         self._world = world
@@ -107,7 +165,7 @@ class Nemesis:
             if not caller.running:
                 caller.start()
 
-    def _doom(self, member: VirtualMember, everyone: list[int]) -> None:
+    def _doom(self, member: Victim, everyone: list[int]) -> None:
         fate = self._random.choice(["crash", "pause", "isolate", "mute", "deaf"])
         self.counts[f"doom {fate}"] += 1
         self._world.tell("doom", f"member {member.id}", fate)
@@ -124,7 +182,7 @@ class Nemesis:
                 self._network.block(shapes.one_way(everyone, [member.id]), Block.CUT)
         member.stays_down = not member.running
 
-    def _heal(self, member: VirtualMember) -> None:
+    def _heal(self, member: Victim) -> None:
         member.disk.slowness, member.disk.stalled, member.disk.full = 1.0, False, False
         member.stays_down = False
         member.restart()
@@ -147,7 +205,7 @@ class Nemesis:
 
     # --- processes --------------------------------------------------------------------------------
 
-    def _standing(self) -> list[VirtualMember]:
+    def _standing(self) -> list[Victim]:
         return [member for member in self._members.values() if not member.destroyed]
 
     def _crash(self) -> None:
@@ -161,12 +219,12 @@ class Nemesis:
         for member in self._standing():
             self._crash_and_restart(member, self._random.uniform(0.02, 0.5))
 
-    def _crash_and_restart(self, member: VirtualMember, down_s: float) -> None:
+    def _crash_and_restart(self, member: Victim, down_s: float) -> None:
         if member.running:
             member.crash()
             self._world.after(down_s, self._restart, member)
 
-    def _restart(self, member: VirtualMember) -> None:
+    def _restart(self, member: Victim) -> None:
         if self._active:
             member.restart()
 
@@ -175,7 +233,7 @@ class Nemesis:
         member.pause()
         self._world.after(self._random.uniform(0.02, 1.5), self._resume, member)
 
-    def _resume(self, member: VirtualMember) -> None:
+    def _resume(self, member: Victim) -> None:
         if self._active:
             member.resume()
 
@@ -199,12 +257,8 @@ class Nemesis:
         if self._random.random() < 0.6:
             self._crash_and_restart(member, self._random.uniform(0.5, 3.0))
 
-    def _leaders(self) -> list[VirtualMember]:
-        return [
-            member
-            for member in self._standing()
-            if member.engine is not None and member.engine.replica.role == "leader"
-        ]
+    def _leaders(self) -> list[Victim]:
+        return [member for member in self._standing() if member.leading]
 
     def _client_crash(self) -> None:
         caller = self._random.choice(self._callers)
@@ -324,7 +378,7 @@ class Nemesis:
         self._world.tell("slow-disk", member.id, member.disk.slowness)
         self._world.after(self._random.uniform(0.1, 2.0), self._speed_up, member)
 
-    def _speed_up(self, member: VirtualMember) -> None:
+    def _speed_up(self, member: Victim) -> None:
         if self._active:
             member.disk.slowness = 1.0
 
@@ -334,7 +388,7 @@ class Nemesis:
         self._world.tell("stalled-disk", member.id)
         self._world.after(self._random.uniform(0.1, 2.0), self._unstall, member)
 
-    def _unstall(self, member: VirtualMember) -> None:
+    def _unstall(self, member: Victim) -> None:
         if self._active:
             member.disk.stalled = False
 
@@ -353,7 +407,7 @@ class Nemesis:
             self._world.after(self._random.uniform(0.02, 0.5), self._restart, member)
             self._world.after(self._random.uniform(0.5, 2.0), self._look_after, member)
 
-    def _look_after(self, member: VirtualMember) -> None:
+    def _look_after(self, member: Victim) -> None:
         """Have it replaced, as soon as that can be ordered, unless its disk lost nothing."""
         _, configuration = self._operator.latest()
         if self._active and not member.sound and member.id in configuration.voters:
@@ -366,7 +420,7 @@ class Nemesis:
         self._world.tell("disk-full", member.id)
         self._world.after(self._random.uniform(0.1, 2.0), self._free, member)
 
-    def _free(self, member: VirtualMember) -> None:
+    def _free(self, member: Victim) -> None:
         if self._active:
             member.disk.full = False
 

@@ -14,36 +14,47 @@ remember a later incarnation, and nobody joins meanwhile.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from random import Random
-from typing import Any
+from typing import Protocol
 
 from raycons.consensus.configuration import Configuration
-from raycons.simulation.members import VirtualMember
-from raycons.simulation.network import IMPOSTORS, Network
-from raycons.simulation.process import MakeMachine, Process
-from raycons.simulation.scenario import Scenario
+from raycons.consensus.quorum import ReplicaId
+from raycons.simulation.network import IMPOSTORS, EndpointId, Network
+from raycons.simulation.process import Process
 from raycons.simulation.world import World
+from raycons.store.contract import Batch
+
+MakeProcess = Callable[[ReplicaId, EndpointId], Process]
+
+
+class Original(Protocol):
+    """A member that somebody may pretend to be."""
+
+    id: ReplicaId
+    nonce: int
+    earlier: deque[tuple[int, Batch]]  # its store, as some of its incarnations left it
+
+    def remembers(self, peer: ReplicaId, incarnation: int) -> bool:
+        """Whether it will never forget that the peer's store was opened so often."""
 
 
 class Impostors:
     """Makes impostors and ends them. `counts` tells how many there were of each kind."""
 
-    def __init__(
-        self, world: World, network: Network, scenario: Scenario, make_machine: MakeMachine
-    ) -> None:
+    def __init__(self, world: World, network: Network, make: MakeProcess) -> None:
+        """`make` makes a process that goes by a replica's id, at another address."""
         self._world = world
         self._network = network
-        self._scenario = scenario
-        self._make_machine = make_machine
+        self._make = make
         self._random: Random = world.random("impostors")
         self._living: Process | None = None
         self.active = True  # off, what they do by themselves is all that happens
         self.counts: Counter[str] = Counter()
 
     def appear(
-        self, member: VirtualMember, others: Iterable[VirtualMember], configuration: Configuration
+        self, member: Original, others: Iterable[Original], configuration: Configuration
     ) -> None:
         """Let an impostor of `member` come for a while, unless there is one."""
         if self._living is not None or len(configuration.voters) < 2:
@@ -54,15 +65,8 @@ class Impostors:
             for incarnation, image in member.earlier
             if all(other.remembers(member.id, incarnation + 1) for other in others)
         ]
-        impostor = Process(
-            member.id,
-            self._world,
-            self._network,
-            self._scenario,
-            self._make_machine,
-            _uncounted,
-            IMPOSTORS * (1 + self.counts.total()) + member.id,
-        )
+        address = IMPOSTORS * (1 + self.counts.total()) + member.id
+        impostor = self._make(member.id, address)
         if images and self._random.random() < 0.7:
             kind = "copy"
             impostor.nonce = member.nonce
@@ -97,7 +101,3 @@ class Impostors:
             impostor.destroyed = True
             impostor.crash()
             self._network.remove(impostor)
-
-
-def _uncounted(name: str, fields: dict[str, Any]) -> None:
-    """What an impostor does is nobody's coverage."""

@@ -133,6 +133,11 @@ class VirtualMember(Process):
         return not (self.destroyed or self.disk.rotten or self.doubtful)
 
     @property
+    def leading(self) -> bool:
+        """Whether it takes itself for the leader."""
+        return self.engine is not None and self.engine.replica.role == "leader"
+
+    @property
     def vouches_for(self) -> Any:
         """What its disk has reported as durable, in its mirror's words."""
         return self._mirror.vouched

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from random import Random
 from typing import Any
 
 from raycons.consensus.configuration import Configuration
@@ -16,7 +17,7 @@ from raycons.consensus.quorum import ReplicaId
 from raycons.errors import StoreCorrupt, StoreError
 from raycons.machines.contract import Machine, State
 from raycons.member.admission import refusal
-from raycons.member.engine import ANSWERS, Engine, bootstrap
+from raycons.member.engine import Engine, bootstrap
 from raycons.member.peers import PeerBook
 from raycons.simulation.clock import Clock
 from raycons.simulation.disk import Disk
@@ -111,14 +112,19 @@ class Process:
         opening = opened(self.disk, partial(self._random.getrandbits, 63))
         self._greeting = self._greet_as(opening)
         self._book = PeerBook(self.disk)
-        self.engine = Engine(
+        self.engine = self._open_engine(
+            self._world.random(f"engine {self.address} {self.incarnation}")
+        )
+
+    def _open_engine(self, random: Random) -> Engine:
+        return Engine(
             group=GROUP,
             store=self.disk,
             make_machine=self._make_machine,
             ports=self,
             raft=self._scenario.raft,
             member=self._scenario.member,
-            random=self._world.random(f"engine {self.address} {self.incarnation}"),
+            random=random,
             now=self.now,
         )
 
@@ -351,7 +357,7 @@ class Process:
     def _receive(self, sender: ReplicaId, message: Any, now: float) -> None:
         assert self.engine is not None
         self.engine.receive(sender, message, now)
-        if type(message) not in ANSWERS or self.engine.owes_turn:
+        if not self.engine.may_need_no_turn(message) or self.engine.owes_turn:
             self._turn_owed = True
 
     def _serve(self, client: ClientId, message: Any, now: float) -> None:

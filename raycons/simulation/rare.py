@@ -6,7 +6,7 @@ error. What happens in every seed is not listed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from raycons.simulation.partitions import SHAPES
 from raycons.simulation.provocation import POINTS, SLOT_POINTS
@@ -82,17 +82,13 @@ MULTIPAXOS_ONLY = (
 )
 
 
-def listed(protocol: str) -> list[str]:
-    """What is listed for a protocol."""
-    if protocol == "multipaxos":
-        return [*(name for name in LISTED if name not in RAFT_ONLY), *MULTIPAXOS_ONLY]
-    return list(LISTED)
+LISTED_OF_SLOTS = (*(name for name in LISTED if name not in RAFT_ONLY), *MULTIPAXOS_ONLY)
 
 
-def never_reached(coverage: Mapping[str, int], protocol: str = "raft") -> list[str]:
+def never_reached(coverage: Mapping[str, int], listed: Iterable[str] = LISTED) -> list[str]:
     """What is listed and did not happen.
 
     >>> never_reached({name: 1 for name in LISTED if name != "log-truncated"})
     ['log-truncated']
     """
-    return [name for name in listed(protocol) if not coverage.get(name)]
+    return [name for name in listed if not coverage.get(name)]

@@ -18,6 +18,7 @@ import msgspec
 from raycons.consensus.configuration import Configuration, Peer, Role
 from raycons.consensus.quorum import Index, ReplicaId
 from raycons.machines.contract import Machine, State
+from raycons.machines.kv.commands import Operation
 from raycons.machines.kv.machine import KeyValueMachine
 from raycons.machines.kv.settings import KeyValueSettings
 from raycons.machines.sessions import Sessions
@@ -29,8 +30,9 @@ from raycons.simulation.faults import Nemesis
 from raycons.simulation.history import KEY_VALUE, SESSIONS, History
 from raycons.simulation.impostors import Impostors
 from raycons.simulation.members import VirtualMember
-from raycons.simulation.network import Network
+from raycons.simulation.network import EndpointId, Network
 from raycons.simulation.operator import ORDER_TIMEOUT_S, Operator
+from raycons.simulation.process import Process
 from raycons.simulation.provocation import Provocations
 from raycons.simulation.rare import TOLD_REASONS
 from raycons.simulation.scenario import Scenario, draw
@@ -79,15 +81,13 @@ class Run:
         self.events: Counter[str] = Counter()
         self._found()
         self.callers = [
-            Caller(-number, self.world, self.network, self.scenario, self.history)
+            Caller(-number, self.world, self.network, self.scenario, self.history, self._floor)
             for number in range(1, self.scenario.clients + 1)
         ]
         self.operator = Operator(
             self.world, self.network, self.scenario, self.members, self._build_joiner
         )
-        self.impostors = Impostors(
-            self.world, self.network, self.scenario, self._make_unwatched_machine
-        )
+        self.impostors = Impostors(self.world, self.network, self._make_impostor)
         self.nemesis = Nemesis(
             self.world,
             self.network,
@@ -142,6 +142,10 @@ class Run:
         self.members[id] = member
         return member
 
+    def _make_impostor(self, id: ReplicaId, address: EndpointId) -> Process:
+        machine = self._make_unwatched_machine
+        return Process(id, self.world, self.network, self.scenario, machine, _uncounted, address)
+
     def _make_unwatched_machine(self, state: State) -> Sessions:
         settings = KeyValueSettings(keep_revisions=self.scenario.keep_revisions, sweep_records=8)
         return Sessions(KeyValueMachine(state, settings), state)
@@ -156,6 +160,9 @@ class Run:
         watch(sessions, SESSIONS, self.history)
         watched.watch(sessions)
         return sessions
+
+    def _floor(self, _: Operation) -> int:
+        return self.history.floor
 
     def _count(self, name: str, fields: dict[str, Any]) -> None:
         if name == "role-changed":
@@ -338,6 +345,10 @@ class Run:
         counts["committed"] = self.invariants.committed_index
         counts["messages"] = self.network.delivered
         return dict(counts)
+
+
+def _uncounted(name: str, fields: dict[str, Any]) -> None:
+    """What an impostor does is nobody's coverage."""
 
 
 def run_seed(seed: int, seconds: float, protocol: str = "raft") -> Outcome:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from raycons.client.settings import ClientSettings
-from raycons.config import MemberSettings, RaftSettings
+from raycons.config import MemberSettings, RaftSettings, RegisterSettings
 from raycons.simulation.network import Weather
 from raycons.simulation.provocation import SLOT_POINTS, draw_rates
 
@@ -84,6 +84,7 @@ class Scenario(msgspec.Struct, frozen=True):
     bends: dict[str, float]  # how often each point of the code is bent that is bent at all
     protocol: str = "raft"
     window: int = 0  # as in a Configuration
+    registers: RegisterSettings = RegisterSettings()
 
 
 def draw(random: Random, protocol: str = "raft") -> Scenario:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from raycons.simulation.run import Outcome, Run
+from raycons.simulation.protocols import simulated
+from raycons.simulation.run import Outcome
 from raycons.simulation.scenario import Scenario
 
 MAX_RUNS = 60
@@ -37,8 +38,9 @@ def shrink(
 
     `progress` is called with the name of what is about to be left out.
     """
-    run = Run(seed, protocol=protocol)
-    scenario, outcome, runs = run.scenario, run.execute(seconds), 1
+    draw, begin, _ = simulated(protocol)
+    scenario = draw(seed)
+    outcome, runs = begin(seed, scenario).execute(seconds), 1
     if outcome.violation is None:
         return None
     invariant = outcome.violation.invariant
@@ -49,7 +51,7 @@ def shrink(
         if progress is not None:
             progress(name)
         smaller = _without(scenario, name)
-        again = Run(seed, smaller).execute(seconds)
+        again = begin(seed, smaller).execute(seconds)
         runs += 1
         if again.violation is not None and again.violation.invariant == invariant:
             scenario, outcome = smaller, again

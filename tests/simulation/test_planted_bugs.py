@@ -52,6 +52,13 @@ QUICK = [
     "quorums-that-do-not-meet",
     "slot-acknowledged-before-fsync",
     "reconfiguration-at-once",
+    "own-state-though-one-was-accepted",
+    "lead-kept-after-a-refusal",
+    "read-of-one-acceptor",
+    "change-applied-twice-on-a-retry",
+    "register-erased-that-was-written-again",
+    "ballots-below-the-tombstone",
+    "voters-changed-at-once",
 ]
 
 # Holes: `docs/verification.md` says of each what is missing. None at present.

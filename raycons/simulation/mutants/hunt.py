@@ -16,9 +16,8 @@ import msgspec
 from raycons.errors import BadArgument
 from raycons.simulation.campaign import DEFAULT_SECONDS
 from raycons.simulation.mutants.registry import Mutant, find
-from raycons.simulation.run import Outcome, Run
-from raycons.simulation.scenario import draw
-from raycons.simulation.world import World
+from raycons.simulation.protocols import simulated
+from raycons.simulation.run import Outcome
 
 CAMPAIGN_STRIDE = 1_000_000  # between the first seeds of two campaigns: the most that one may have
 
@@ -59,8 +58,8 @@ class Hunt(msgspec.Struct, frozen=True):
 
 def live(mutant: Mutant, seed: int, seconds: float = DEFAULT_SECONDS) -> Outcome:
     """One seed in the mutant's world; the mutant is not planted by this."""
-    scenario = mutant.world(draw(World(seed).random("scenario"), mutant.protocol))
-    return Run(seed, scenario).execute(seconds)
+    draw, begin, _ = simulated(mutant.protocol)
+    return begin(seed, mutant.world(draw(seed))).execute(seconds)
 
 
 def campaign(

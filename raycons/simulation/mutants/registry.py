@@ -23,8 +23,10 @@ DUTIES = (
     "storage",
     "identity",
     "multipaxos",
+    "registers",
 )
-PROTOCOL_OF = {"multipaxos": "multipaxos"}  # the duties of other protocols than Raft
+# The duties of other protocols than Raft.
+PROTOCOL_OF = {"multipaxos": "multipaxos", "registers": "caspaxos"}
 
 Plant = Callable[[Patch], None]
 

@@ -308,3 +308,73 @@ def copied(drawn: Scenario) -> Scenario:
         think_s=0.05,
         rates={"impostor": 1.0, "crash": 1.0, "partition": 0.2},
     )
+
+
+# --- registers ------------------------------------------------------------------------------------
+
+
+def contended_registers(drawn: Scenario) -> Scenario:
+    """Several proposers at a time change few keys, and are cut off in the midst of it."""
+    return replace(
+        drawn,
+        voters=3,
+        clients=3,
+        concurrency=2,
+        keys=1,
+        think_s=0.02,
+        registers=replace(drawn.registers, max_waiting=1024),
+        rates={"tear": 0.5, "partition": 0.8, "crash": 1.0, "reset": 1.5, "weather": 0.6},
+    )
+
+
+def forgetful_registers(drawn: Scenario) -> Scenario:
+    """Registers remember one client at a time, and answers are lost."""
+    return replace(
+        contended_registers(drawn),
+        weather=Weather(loss=0.02),
+        registers=replace(drawn.registers, max_sessions=1, max_waiting=1024, give_up_s=3.0),
+        timeout_s=3.0,
+    )
+
+
+def hesitant_registers(drawn: Scenario) -> Scenario:
+    """Members hand back what no quorum takes at once, and others carry it out after all."""
+    return replace(
+        contended_registers(drawn),
+        voters=5,
+        weather=Weather(loss=0.1),
+        timeout_s=1.0,
+        registers=replace(drawn.registers, max_waiting=1024, patience_s=0.02, give_up_s=0.03),
+        rates={"partition": 2.0, "reset": 2.0, "clog": 2.0},
+    )
+
+
+def deleting_registers(drawn: Scenario) -> Scenario:
+    """Keys are deleted and written again all the time, and collected at once."""
+    return replace(
+        contended_registers(drawn),
+        keys=4,
+        concurrency=1,
+        think_s=0.05,
+        weather=Weather(jitter_s=0.005, loss=0.02, duplication=0.1, reordering=0.1),
+        work={"get": 0.1, "put": 0.4, "swap": 0.1, "delete": 0.4},
+        timeout_s=3.0,
+        registers=replace(
+            drawn.registers,
+            collect_after_s=0.002,
+            give_up_s=3.0,
+            max_waiting=1024,
+            max_sessions=512,
+        ),
+        rates={"reset": 2.0, "clog": 2.0, "crash": 0.4, "weather": 1.0, "pause": 0.5},
+    )
+
+
+def churning_registers(drawn: Scenario) -> Scenario:
+    """Members come and go without end."""
+    return replace(
+        contended_registers(drawn),
+        keys=8,
+        registers=replace(drawn.registers, max_waiting=1024, collect_after_s=0.02),
+        rates={"membership": 3.0, "lost-disk": 0.3, "partition": 0.5, "crash": 0.5, "clog": 0.5},
+    )
