@@ -278,7 +278,7 @@ def summarize(
     return ClusterStatus(
         name=charter.name,
         uuid=charter.uuid,
-        leader=int(leader["id"]) if leader is not None else 0,
+        leader=int(leader["id"]) if leader is not None and leader["role"] == "leader" else 0,
         term=int(told["term"]) if told is not None else 0,
         ballot=str(told["ballot"]) if told is not None else "",
         commit=commit,

@@ -17,7 +17,7 @@ from raycons.transport.settings import TransportSettings
 Storage = Literal["disk", "memory"]
 TransportKind = Literal["tcp", "actor"]
 Reads = Literal["read-index", "lease"]
-Protocol = Literal["raft", "multipaxos"]  # `raycons.config.PROTOCOLS`
+Protocol = Literal["raft", "multipaxos", "caspaxos"]  # `raycons.config.PROTOCOLS`
 
 MAX_REPLICAS = 15
 LEASE_S = 0.2  # how long a follower's promise not to vote lasts, with reads="lease"
@@ -101,6 +101,10 @@ def check_settings(settings: ClusterSettings) -> ClusterSettings:
     _one_of("protocol", settings.protocol, PROTOCOLS)
     _one_of("transport", settings.transport, ("tcp", "actor"))
     _one_of("reads", settings.reads, ("read-index", "lease"))
+    if settings.protocol == "caspaxos" and settings.reads == "lease":
+        raise BadArgument(
+            'reads="lease" is for a protocol with a leader; leave it out with protocol="caspaxos"'
+        )
     ports: Any = settings.port_range
     if ports is not None:
         pair = isinstance(ports, tuple | list) and len(ports) == 2

@@ -93,9 +93,22 @@ def view_of_leader(members: Mapping[int, Mapping[str, Any]]) -> Mapping[str, Any
     """What the leader of the highest term says; None where nobody leads.
 
     A leader that was cut off believes in itself for a while; the newer term is the true one.
+    Where the protocol has no leader, whoever knows the newest configuration speaks for the group,
+    as long as a quorum of it serves.
     """
     leaders = [said for said in members.values() if said.get("role") == "leader"]
-    return max(leaders, key=lambda said: int(said.get("term", 0)), default=None)
+    if not leaders:
+        return _view_without_leader(members)
+    return max(leaders, key=lambda said: int(said.get("term", 0)))
+
+
+def _view_without_leader(members: Mapping[int, Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    serving = {id: said for id, said in members.items() if said.get("protocol") == "caspaxos"}
+    newest = max(serving.values(), key=lambda said: int(said["configuration_index"]), default=None)
+    if newest is None:
+        return None
+    halves = configuration_of(newest).halves
+    return newest if has_quorum(halves, frozenset(serving)) else None
 
 
 def configuration_of(status: Mapping[str, Any]) -> Configuration:
