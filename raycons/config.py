@@ -6,6 +6,7 @@ import msgspec
 
 # What a cluster's replicas can run; the first by default.
 PROTOCOLS = ("raft", "multipaxos", "caspaxos")
+WITH_A_LOG = ("raft", "multipaxos")  # and a leader; the others keep each key by itself
 
 KIB = 1024
 MIB = 1024 * 1024

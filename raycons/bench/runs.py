@@ -13,6 +13,8 @@ from raycons.bench import bound
 from raycons.bench.failover import Milliseconds, milliseconds, trials
 from raycons.bench.workload import Load, LoadReport, closed_loop, summarize
 from raycons.chaos.faults import FaultKind
+from raycons.config import WITH_A_LOG
+from raycons.errors import BadArgument
 
 KEYS = 1000  # the load goes round over so many keys
 WARM_UP_S = 0.5
@@ -183,8 +185,16 @@ async def load_report(
 async def failover_report(
     cluster: AsyncCluster, *, fault: FaultKind, count: int, progress: Progress
 ) -> FailoverReport:
-    """Faults on the leader, one after the other, under a writer that never stops."""
+    """Faults on the leader, one after the other, under a writer that never stops.
+
+    Raises BadArgument where the protocol has none.
+    """
     status = await cluster.status()
+    if status.protocol not in WITH_A_LOG:
+        raise BadArgument(
+            f"cluster {status.name!r} runs {status.protocol}, which has no leader to put a fault "
+            f"on; choose a protocol of {', '.join(WITH_A_LOG)}"
+        )
     samples = await trials(
         writes(cluster, 64),
         cluster.status,

@@ -18,7 +18,7 @@ from raycons.bench.options import STORAGES, TRANSPORTS
 from raycons.cli.output import Format, emit, format_option, stderr
 from raycons.cli.proofs import proof_table
 from raycons.cli.session import prepare
-from raycons.config import PROTOCOLS
+from raycons.config import WITH_A_LOG
 from raycons.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ SVG = ".svg"
     "(Linux, root, iptables); not with --name or --nodes.",
 )
 @click.option("--storage", type=click.Choice(STORAGES), default="disk", show_default=True)
-@click.option("--protocol", type=click.Choice(PROTOCOLS), default="raft", show_default=True)
+@click.option("--protocol", type=click.Choice(WITH_A_LOG), default="raft", show_default=True)
 @click.option("--transport", type=click.Choice(TRANSPORTS), default="tcp", show_default=True)
 @click.option(
     "--ray-failures",

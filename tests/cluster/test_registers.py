@@ -10,7 +10,7 @@ import pytest
 
 import raycons
 from raycons.cluster.blocking import Cluster
-from raycons.errors import BadArgument, OutcomeUnknown, Unavailable, Unsupported
+from raycons.errors import BadArgument, OutcomeUnknown, Refused, Unavailable, Unsupported
 from tests.cluster.yard import Yard, eventually, serving
 from tests.recording import Recordings
 
@@ -92,6 +92,10 @@ def test_what_registers_cannot_do_is_refused_and_members_come_and_go(yard: Yard)
         with pytest.raises(Unsupported, match='protocol="raft"'):
             refused()
     assert kv.get("a") == b"3"
+    with pytest.raises(Refused, match="digest"):
+        cluster.digest(1)
+    with pytest.raises(Refused, match="no leader"):
+        cluster.transfer_leader()
 
     added = cluster.add_member()
     cluster.remove_member(1)

@@ -59,13 +59,13 @@ from raycons.consensus.paxos.caspaxos.proposer import (
 )
 from raycons.consensus.quorum import ReplicaId
 from raycons.machines.kv.settings import KeyValueSettings
-from raycons.machines.register import Registry, Request, Settle
+from raycons.machines.register import REMEDY, Registry, Request, Settle
 from raycons.member.caspaxos.electorate import Electorate, Reconfigure, quorums_of, reconfigure
 from raycons.member.caspaxos.ledger import KnownConfiguration, Ledger, bootstrap
 from raycons.member.caspaxos.service import Service
 from raycons.member.contract import Addresses
 from raycons.member.ports import Ports
-from raycons.member.protocol import Inspect, Inspected, Manage, Read, Submit
+from raycons.member.protocol import Code, Inspect, Inspected, Manage, Read, Refused, Submit
 from raycons.store.contract import Store
 from raycons.transport.contract import ClientId
 
@@ -197,11 +197,17 @@ class RegisterEngine:
                 self._service.read(client, message, now)
             case Manage():
                 self.electorate.manage(client, message, now)
-            case Inspect(request):
-                status = _encode(self.status(now))
-                self._ports.respond(client, Inspected(request, status))
+            case Inspect(request, digest):
+                self._inspect(client, request, digest, now)
             case _:
                 self.messages_ignored += 1
+
+    def _inspect(self, client: ClientId, request: int, digest: bool, now: float) -> None:
+        if digest:
+            text = f"a digest of the whole state is not possible in this cluster: {REMEDY}"
+            self._ports.respond(client, Refused(request, Code.INVALID, 0, text))
+        else:
+            self._ports.respond(client, Inspected(request, _encode(self.status(now))))
 
     def know(self, addresses: Addresses) -> None:
         """See GroupEngine."""
@@ -461,6 +467,7 @@ class RegisterEngine:
             "log_last": 0,
             "commit": self.electorate.epoch,
             "applied": self.electorate.epoch,
+            "followers": {},
             "configuration": msgspec.to_builtins(configuration),
             "joint": configuration.joint,
             "age": self.proposer.state.age,

@@ -39,6 +39,7 @@ class Operator(ClientProcess):
         self._members = members
         self._build_joiner = build
         self._busy = False
+        self._resting = False
         self._removal_based_on = -1  # of the last removal that was ordered
         self.counts: Counter[str] = Counter()
 
@@ -46,6 +47,10 @@ class Operator(ClientProcess):
     def busy(self) -> bool:
         """Whether an order is under way, which may yet change the members."""
         return self._busy
+
+    def rest(self) -> None:
+        """Begin nothing more until the faults have ended."""
+        self._resting = True
 
     # --- what is known ----------------------------------------------------------------------------
 
@@ -117,7 +122,7 @@ class Operator(ClientProcess):
         return self._members[self.random.choice(voters)]
 
     def _order(self, action: Action, based_on: int, then: Callable[[Any], None]) -> None:
-        if self._busy or not self.running:
+        if self._busy or self._resting or not self.running:
             return
         self._busy = True
         self.world.tell("order", action, f"based on {based_on}")

@@ -17,7 +17,7 @@ from raycons.member.caspaxos.ledger import KnownConfiguration
 from raycons.simulation.caspaxos.history import History
 from raycons.simulation.caspaxos.invariants import Invariants
 from raycons.simulation.caspaxos.members import RegisterMember, RegisterProcess
-from raycons.simulation.caspaxos.operator import Operator
+from raycons.simulation.caspaxos.operator import ORDER_TIMEOUT_S, Operator
 from raycons.simulation.caspaxos.scenario import draw_registers
 from raycons.simulation.clients import Caller
 from raycons.simulation.core import choose_core
@@ -133,11 +133,14 @@ class RegisterRun:
 
     def _recover_core(self) -> None:
         """A quorum is healed, the others stay as they are: progress comes back."""
+        self.operator.rest()
+        # An order under way may change who is a quorum; the faults go on until it has ended.
+        self.world.run(self.world.now + 2 * ORDER_TIMEOUT_S, lambda: not self.operator.busy)
         sound = [id for id, member in self.members.items() if member.sound]
         core = choose_core(self.world.random("core"), self._configurations(), sound)
         if core is None or self.operator.busy:
             self.events["core skipped"] += 1
-            return  # what is under way may change who is a quorum
+            return
         self.events["core healed"] += 1
         self.nemesis.heal_only(core)
         self._await_new_writes()
