@@ -155,7 +155,8 @@ def start(
         replicas: how many members hold the data; 3 survive the loss of one, 5 of two.
         storage: "disk": an acknowledged write is on a majority's disks. "memory": in a majority's
             memory, and lost with the last majority, or the Ray cluster.
-        protocol: "raft", or "multipaxos": what the replicas agree by; part of the data's format.
+        protocol: "raft", "multipaxos", or "caspaxos" (single keys only, without a leader): what the
+            replicas agree by; part of the data's format.
         transport: "tcp": sockets between the members. "actor": Ray actor calls, slower, where only
             Ray's own ports are open.
         reads: "read-index": no clock is trusted. "lease": the leader answers at once, while a

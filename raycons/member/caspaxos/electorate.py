@@ -27,63 +27,28 @@ from functools import partial
 from random import Random
 from typing import NamedTuple
 
-import msgspec
-
 from raycons.config import RegisterSettings
 from raycons.consensus import membership
 from raycons.consensus.configuration import Configuration, Peer, Role
-from raycons.consensus.contract import Send
+from raycons.consensus.contract import NEVER, Send
 from raycons.consensus.paxos.caspaxos.messages import (
     Epoch,
     Inform,
     Informed,
-    Inherit,
     Inherited,
     Key,
     Listed,
-    Listing,
 )
-from raycons.consensus.paxos.caspaxos.proposer import NEVER, Decided, GaveUp, Proposer
-from raycons.consensus.quorum import ReplicaId, has_quorum
+from raycons.consensus.paxos.caspaxos.proposer import Proposer
+from raycons.consensus.paxos.caspaxos.transition import Decided, GaveUp
+from raycons.consensus.quorum import ReplicaId
 from raycons.consensus.quorum_systems import Joint
-from raycons.machines.register import Settle
+from raycons.member.caspaxos.carrying import Carrying
 from raycons.member.caspaxos.ledger import KnownConfiguration, Ledger
+from raycons.member.caspaxos.reconfiguring import CARRY, CONFIGURATION_KEY, Reconfigure
 from raycons.member.ports import Ports
 from raycons.member.protocol import Action, Add, Code, Manage, Managed, Refused, Remove, Reserve
 from raycons.transport.contract import ClientId
-
-CONFIGURATION_KEY: Key = b""
-CARRY = Settle("carry")
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(KnownConfiguration).decode
-
-
-class Reconfigure(NamedTuple):
-    """Make `successor` the configuration, if that of `based_on` is; None: only carry it over."""
-
-    based_on: Epoch
-    successor: Configuration | None
-
-
-class Reconfigured(NamedTuple):
-    """What the configuration is now."""
-
-    value: bytes
-    deleted: bool
-    outcomes: list[KnownConfiguration | None]  # None: it still is that of the founders
-
-
-def reconfigure(value: bytes, requests: list[Reconfigure]) -> Reconfigured:
-    """The transition of the configuration's register (empty: that of the founders, epoch 1)."""
-    known = _decode(value) if value else None
-    outcomes: list[KnownConfiguration | None] = []
-    for request in requests:
-        epoch = known.epoch if known is not None else 1
-        if request.successor is not None and request.based_on == epoch:
-            known = KnownConfiguration(epoch + 1, request.successor)
-        outcomes.append(known)
-    return Reconfigured(_encode(known) if known is not None else b"", False, outcomes)
 
 
 class _Order(NamedTuple):
@@ -121,7 +86,6 @@ class Electorate:
         self._unfinished: list[_Order] = []  # chosen, and waiting for the end of the joint epoch
         self._carrying: Carrying | None = None
         self._due = NEVER  # when to go on with a change of others, or to begin a step anew
-        self._number = random.getrandbits(40)
 
     @property
     def epoch(self) -> Epoch:
@@ -183,7 +147,7 @@ class Electorate:
     def decided(self, effect: Decided, now: float) -> None:
         """The configuration's register was changed, or a register was carried over."""
         if effect.request == CARRY:
-            self._carried(effect.key, now)
+            self._carried(effect.key)
             return
         known: KnownConfiguration | None = effect.outcome
         if known is not None and known.epoch > self.epoch:
@@ -192,7 +156,7 @@ class Electorate:
             for member in sorted(concerned):
                 self.inform(member)
         if effect.request.successor is None:
-            self._carried(effect.key, now)
+            self._carried(effect.key)
             return
         order = self._under_way.pop(effect.request, None)
         if order is None:
@@ -208,6 +172,10 @@ class Electorate:
             if effect.repeated:  # it may have been in force, and changed again since
                 refused = Refused(order.request, Code.LEADERSHIP_LOST, 0, text)
             self._ports.respond(order.client, refused)
+
+    def _carried(self, key: Key) -> None:
+        if self._carrying is not None:
+            self._carrying.carried(key)
 
     def gave_up(self, effect: GaveUp) -> None:
         """No quorum in time."""
@@ -264,12 +232,14 @@ class Electorate:
         """Begin, or begin anew, to carry the registers over."""
         if now < self._due:
             return
-        self._due = now + self._settings.step_patience_s * self._random.uniform(1.0, 2.0)
-        self._number += 1
-        self._carrying = Carrying(self._number)
+        self._be_patient(now)
         for member in sorted(self.configuration.ids):
             self.inform(member)
-        self._list()
+        self._carrying = Carrying(self._proposer, self.configuration, self.epoch, self._random)
+        self._carrying.begin()
+
+    def _be_patient(self, now: float) -> None:
+        self._due = now + self._settings.step_patience_s * self._random.uniform(1.0, 2.0)
 
     def next_deadline(self) -> float:
         """When `tick` has something to do."""
@@ -278,97 +248,31 @@ class Electorate:
     def drain(self) -> list[Send]:
         """What is to be sent since the last call."""
         effects, self._effects = self._effects, []
+        if self._carrying is not None:
+            effects += self._carrying.drain()
         return effects
 
     def informed(self, sender: ReplicaId, message: Informed) -> None:
         """A member is in this epoch now: it can be asked."""
-        carrying = self._carrying
-        if carrying is not None and message.epoch == self.epoch and not carrying.inheriting:
-            self._ask(sender, carrying)
-
-    def _list(self) -> None:
-        carrying = self._carrying
-        assert carrying is not None
-        for acceptor in sorted(self.configuration.electors):
-            self._ask(acceptor, carrying)
-
-    def _ask(self, acceptor: ReplicaId, carrying: Carrying) -> None:
-        listing = Listing(carrying.number, carrying.after, self.epoch)
-        self._effects.append(Send(acceptor, listing))
+        if self._carrying is not None and message.epoch == self.epoch:
+            self._carrying.ask(sender)
 
     def listed(self, sender: ReplicaId, message: Listed, now: float) -> None:
         """An acceptor says which registers it has."""
         carrying = self._carrying
-        if carrying is None or message.number != carrying.number or carrying.left:
+        if carrying is None:
             return
-        carrying.pages[sender] = message.keys
-        carrying.erased = max(carrying.erased, message.erased)
-        if has_quorum(self.configuration.halves, frozenset(carrying.pages)):
-            self._carry(carrying, now)
-
-    def _carry(self, carrying: Carrying, now: float) -> None:
-        """Carry over all that is known to be up to where the shortest page ends."""
-        full = [keys[-1] for keys in carrying.pages.values() if keys]
-        if carrying.configuration_carried and not full:
-            self._hand_down(carrying)
-            return
-        carrying.left = set()
-        if not carrying.configuration_carried:
-            carrying.configuration_carried = True
-            carrying.left.add(CONFIGURATION_KEY)
-            self._proposer.submit(CONFIGURATION_KEY, Reconfigure(0, None), now)
-        if full:
-            end = min(full)
-            keys = {key for page in carrying.pages.values() for key in page if key <= end}
-            for key in sorted(keys):
-                if self._proposer.submit(key, CARRY, now):
-                    carrying.left.add(key)
-                else:
-                    self._carrying = None  # too much is asked of it: the step begins anew
-                    return
-            carrying.after = end
-        self._due = now + self._settings.step_patience_s * self._random.uniform(1.0, 2.0)
-
-    def _carried(self, key: Key, now: float) -> None:
-        carrying = self._carrying
-        if carrying is None or key not in carrying.left:
-            return
-        carrying.left.discard(key)
-        if not carrying.left:
-            self._number += 1
-            carrying.number, carrying.pages = self._number, {}
-            self._list()
-
-    def _hand_down(self, carrying: Carrying) -> None:
-        carrying.inheriting = True
-        for acceptor in sorted(self.configuration.voters):
-            inherit = Inherit(carrying.number, carrying.erased, self.epoch)
-            self._effects.append(Send(acceptor, inherit))
+        if carrying.listed(sender, message, now):
+            self._be_patient(now)
+        if carrying.failed:
+            self._carrying = None  # the step begins anew when it is due
 
     def inherited(self, sender: ReplicaId, message: Inherited, now: float) -> None:
-        """A new voter knows what was erased."""
-        carrying = self._carrying
-        if carrying is None or not carrying.inheriting or message.number != carrying.number:
-            return
-        carrying.heirs.add(sender)
-        if has_quorum((self.configuration.voters,), frozenset(carrying.heirs)):
+        """A new voter knows what was erased; when a majority does, the old ones can go."""
+        if self._carrying is not None and self._carrying.inherited(sender, message):
             self._carrying = None
             settled = membership.leave_joint(self.configuration)
             self._proposer.submit(CONFIGURATION_KEY, Reconfigure(self.epoch, settled), now)
-
-
-class Carrying:
-    """How far the registers are carried over."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number  # of the page that is asked for
-        self.after: Key = b""  # up to here all is carried
-        self.pages: dict[ReplicaId, tuple[Key, ...]] = {}
-        self.erased = 0
-        self.left: set[Key] = set()  # of this page
-        self.configuration_carried = False
-        self.inheriting = False
-        self.heirs: set[ReplicaId] = set()
 
 
 _CODES = {

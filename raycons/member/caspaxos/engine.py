@@ -26,7 +26,7 @@ import msgspec
 from raycons.config import RegisterSettings
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.paxos.caspaxos.acceptor import Acceptor
-from raycons.consensus.paxos.caspaxos.collection import COLLECTED_AT_ONCE, Collector
+from raycons.consensus.paxos.caspaxos.collection import Collector
 from raycons.consensus.paxos.caspaxos.messages import (
     Accept,
     Accepted,
@@ -36,7 +36,6 @@ from raycons.consensus.paxos.caspaxos.messages import (
     Inform,
     Informed,
     Inherited,
-    Key,
     Listed,
     Listing,
     Message,
@@ -49,20 +48,16 @@ from raycons.consensus.paxos.caspaxos.messages import (
     Stamp,
     Told,
 )
-from raycons.consensus.paxos.caspaxos.proposer import (
-    NEVER,
-    Change,
-    Decided,
-    Deleted,
-    GaveUp,
-    Proposer,
-)
+from raycons.consensus.paxos.caspaxos.proposer import Proposer
+from raycons.consensus.paxos.caspaxos.transition import Change, Decided, Deleted, GaveUp
 from raycons.consensus.quorum import ReplicaId
 from raycons.machines.kv.settings import KeyValueSettings
 from raycons.machines.register import REMEDY, Registry, Request, Settle
-from raycons.member.caspaxos.electorate import Electorate, Reconfigure, quorums_of, reconfigure
+from raycons.member.caspaxos.electorate import Electorate, quorums_of
 from raycons.member.caspaxos.ledger import KnownConfiguration, Ledger, bootstrap
+from raycons.member.caspaxos.reconfiguring import Reconfigure, reconfigure
 from raycons.member.caspaxos.service import Service
+from raycons.member.caspaxos.tombstones import Tombstones
 from raycons.member.contract import Addresses
 from raycons.member.ports import Ports
 from raycons.member.protocol import Code, Inspect, Inspected, Manage, Read, Refused, Submit
@@ -74,7 +69,6 @@ __all__ = ["RegisterEngine", "bootstrap"]
 COLLECT = Settle("collect")
 AT_ONCE = (Refusal, Outdated, Elsewhere)  # answers that vouch for nothing
 MAX_BUNDLE_BYTES = 2 * 1024 * 1024
-LONGEST_PAUSE = 16  # times `collect_after_s`, between attempts to collect where a member is away
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -117,7 +111,6 @@ class RegisterEngine:
         self.group = group
         self._store = store
         self._ports = ports
-        self._settings = registers
         self._ledger = Ledger(store, group)
         self.identity = self._ledger.identity
         self.id = self.identity.id
@@ -142,13 +135,7 @@ class RegisterEngine:
         )
         self.electorate.opened(now)
         self._service.serves = self.id in known.configuration.ids
-        # Tombstones that are ours to collect: when, and after how many attempts.
-        due = now + registers.collect_after_s
-        self._tombstones: dict[Key, tuple[float, int]] = dict.fromkeys(
-            self._own_tombstones(), (due, 0)
-        )
-        self._collecting: list[Key] = []
-        self._collect_at = self._next_collection()
+        self._tombstones = Tombstones(self._ledger, self.collector, registers.collect_after_s, now)
 
         self._number = 0  # of the last write
         self._durable = 0
@@ -157,14 +144,6 @@ class RegisterEngine:
         self._out: dict[ReplicaId, list[Message]] = {}
         self._own: deque[Message] = deque()  # to this member itself
         self.messages_ignored = 0  # known to this version, but not what the sender should say
-
-    def _own_tombstones(self) -> list[Key]:
-        found = []
-        for key in self._ledger.tombstones():
-            register = self._ledger.get(key)
-            if register is not None and register.accepted.proposer == self.id:
-                found.append(key)
-        return found
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -229,8 +208,8 @@ class RegisterEngine:
         self.proposer.tick(now)
         self.collector.tick(now)
         self.electorate.tick(now)
-        if now >= self._collect_at:
-            self._collect(now)
+        if now >= self._tombstones.due:
+            self._tombstones.collect(self.configuration, now)
 
     def next_deadline(self) -> float:
         """See GroupEngine."""
@@ -238,7 +217,7 @@ class RegisterEngine:
             self.proposer.next_deadline(),
             self.collector.next_deadline(),
             self.electorate.next_deadline(),
-            self._collect_at,
+            self._tombstones.due,
         )
 
     @property
@@ -283,15 +262,14 @@ class RegisterEngine:
                     case GaveUp():
                         self._gave_up(effect, now)
                     case Deleted(key):
-                        self._tombstones[key] = now + self._settings.collect_after_s, 0
-                        self._collect_at = min(self._collect_at, self._tombstones[key][0])
+                        self._tombstones.add(key, now)
                     case to, message, _:
                         self._send(to, message)
             for to, message, _ in (*self.collector.drain(), *self.electorate.drain()):
                 self._send(to, message)
             if self._own:
                 continue
-            self._retry_collected(now)
+            self._tombstones.note_end(now)
             if not self.proposer.pending:
                 return
 
@@ -406,46 +384,6 @@ class RegisterEngine:
         if serves != self._service.serves:
             self._service.serves = serves
             self._service.introduce()
-
-    # --- tombstones -------------------------------------------------------------------------------
-
-    def _next_collection(self) -> float:
-        return min((due for due, _ in self._tombstones.values()), default=NEVER)
-
-    def _collect(self, now: float) -> None:
-        """Begin to collect what is due, unless a collection is under way, or has to wait."""
-        configuration = self.configuration
-        if self._collecting or configuration.joint or self.id not in configuration.ids:
-            self._collect_at = now + self._settings.collect_after_s
-            return
-        due = [key for key, (at, _) in self._tombstones.items() if at <= now]
-        if self.id in configuration.electors:
-            for key in [key for key in due if not self._is_tombstone(key)]:
-                del self._tombstones[key]  # written again, or erased by somebody else
-                due.remove(key)
-        if due:
-            self._collect_at = NEVER  # until this one has ended
-            self._collecting = due[:COLLECTED_AT_ONCE]
-            acceptors = configuration.electors
-            self.collector.begin(self._collecting, configuration.ids, acceptors, now)
-        else:
-            self._collect_at = self._next_collection()
-
-    def _retry_collected(self, now: float) -> None:
-        """A collection has ended: what is a tombstone still is tried again, ever more seldom."""
-        if not self._collecting or self.collector.busy:
-            return
-        for key in self._collecting:
-            _, attempts = self._tombstones.pop(key)
-            if self._is_tombstone(key):
-                pause_s = self._settings.collect_after_s * min(2**attempts, LONGEST_PAUSE)
-                self._tombstones[key] = now + pause_s, attempts + 1
-        self._collecting = []
-        self._collect_at = self._next_collection()
-
-    def _is_tombstone(self, key: Key) -> bool:
-        register = self._ledger.get(key)
-        return register is not None and register.deleted
 
     # --- status -----------------------------------------------------------------------------------
 

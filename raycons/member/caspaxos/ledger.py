@@ -20,7 +20,7 @@ import msgspec
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.paxos.caspaxos.acceptor import AcceptorState, Register
 from raycons.consensus.paxos.caspaxos.messages import Epoch, Key
-from raycons.consensus.paxos.caspaxos.proposer import ProposerState
+from raycons.consensus.paxos.caspaxos.rounds import ProposerState
 from raycons.consensus.quorum import ReplicaId
 from raycons.errors import StoreCorrupt
 from raycons.member.layout import Identity, Keys

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from raycons.consensus.paxos.caspaxos.proposer import Decided, GaveUp, Proposer
+from raycons.consensus.paxos.caspaxos.proposer import Proposer
+from raycons.consensus.paxos.caspaxos.transition import Decided, GaveUp
 from raycons.consensus.quorum import ReplicaId
 from raycons.machines.kv.commands import DOUBTFUL, FORGOTTEN, Failed, Operations, Queries, Range
 from raycons.machines.kv.settings import invalid

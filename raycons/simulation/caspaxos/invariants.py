@@ -18,7 +18,7 @@ from raycons.consensus.paxos.caspaxos.acceptor import Register
 from raycons.consensus.paxos.caspaxos.messages import Accepted, Erase, Key, Message, Promise, Told
 from raycons.consensus.paxos.messages import NO_BALLOT, Ballot
 from raycons.consensus.quorum import ReplicaId, has_quorum
-from raycons.member.caspaxos.electorate import CONFIGURATION_KEY
+from raycons.member.caspaxos.reconfiguring import CONFIGURATION_KEY
 from raycons.simulation.caspaxos.chains import Chain, Proposal
 from raycons.simulation.world import Violation
 

@@ -11,7 +11,7 @@ from typing import Any
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.paxos.caspaxos.acceptor import Register
 from raycons.consensus.paxos.caspaxos.messages import Key, Message
-from raycons.consensus.paxos.caspaxos.proposer import Change
+from raycons.consensus.paxos.caspaxos.transition import Change
 from raycons.consensus.quorum import ReplicaId
 from raycons.machines.kv.settings import KeyValueSettings
 from raycons.member.caspaxos.engine import RegisterEngine, bootstrap

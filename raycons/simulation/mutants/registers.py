@@ -6,6 +6,7 @@ from raycons.consensus.paxos.caspaxos.acceptor import Acceptor
 from raycons.consensus.paxos.caspaxos.proposer import Proposer
 from raycons.consensus.quorum_systems import Joint
 from raycons.machines.register import Registry
+from raycons.member.caspaxos.carrying import Carrying
 from raycons.member.caspaxos.electorate import Electorate, quorums_of
 from raycons.member.caspaxos.engine import RegisterEngine
 from raycons.member.caspaxos.ledger import Ledger
@@ -69,7 +70,7 @@ def lead_kept_after_a_refusal(patch: Patch) -> None:
         "    self._drop_round(slot)\n",
         "    if round.change is not None and round.following != NO_BALLOT:\n"
         "        everyone = set(self._quorums.acceptors)\n"
-        "        slot.lead = _Lead(round.following, everyone, round.ballot, round.change.value)\n"
+        "        slot.lead = Lead(round.following, everyone, round.ballot, round.change.value)\n"
         "    self._drop_round(slot)\n",
     )
 
@@ -209,7 +210,7 @@ def epochs_not_told_apart(patch: Patch) -> None:
 @mutant("CASPaxos, section 2.3: every key is proposed anew", worlds.churning_registers)
 def registers_not_carried_over(patch: Patch) -> None:
     """The old voters go as soon as the new ones are there."""
-    patch.edit(Electorate._carry, "if carrying.configuration_carried and not full:", "if True:")
+    patch.edit(Carrying._carry, "if self._configuration_carried and not full:", "if True:")
 
 
 @mutant("CASPaxos, section 2.3: in two steps", worlds.churning_registers)

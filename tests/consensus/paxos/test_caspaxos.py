@@ -33,14 +33,9 @@ from raycons.consensus.paxos.caspaxos.messages import (
     Refusal,
     Told,
 )
-from raycons.consensus.paxos.caspaxos.proposer import (
-    Change,
-    Decided,
-    Deleted,
-    GaveUp,
-    Proposer,
-    ProposerState,
-)
+from raycons.consensus.paxos.caspaxos.proposer import Proposer
+from raycons.consensus.paxos.caspaxos.rounds import ProposerState
+from raycons.consensus.paxos.caspaxos.transition import Change, Decided, Deleted, GaveUp
 from raycons.consensus.paxos.messages import NO_BALLOT, Ballot
 from raycons.consensus.quorum_systems import Flexible, Majority, QuorumSystem
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
-from raycons.consensus.contract import Send
+from raycons.consensus.contract import NEVER, Send
 from raycons.consensus.paxos.caspaxos.messages import (
     Age,
     Epoch,
@@ -37,7 +37,7 @@ from raycons.consensus.paxos.caspaxos.messages import (
     Outgrown,
     Stamp,
 )
-from raycons.consensus.paxos.caspaxos.proposer import NEVER, Proposer
+from raycons.consensus.paxos.caspaxos.proposer import Proposer
 from raycons.consensus.paxos.messages import Ballot
 from raycons.consensus.quorum import ReplicaId
 
