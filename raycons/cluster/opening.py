@@ -168,7 +168,7 @@ def _who_is_missing(name: str, statuses: Mapping[PeerId, Mapping[str, Any]]) -> 
         if peer.id not in statuses
     ]
     return (
-        f"cluster {name!r} has no leader: replicas {serving} are up; missing: "
+        f"cluster {name!r} has no leader, or no quorum: replicas {serving} are up; missing: "
         + ("; ".join(told) or "none is known by name")
         + ". Bring their hosts back and start again; nothing was created beside them. "
         + f"stop({name!r}, destroy=True) gives the data up"

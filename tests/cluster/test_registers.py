@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 
@@ -114,6 +115,28 @@ def test_what_registers_cannot_do_is_refused_and_members_come_and_go(yard: Yard)
     again = yard.start(protocol="caspaxos").kv()
     assert again.get("a") == b"5"
     assert len(serving(raycons.connect(yard.name).status())) == 2
+
+
+def test_a_member_that_lost_its_store_is_replaced_and_never_comes_back(yard: Yard) -> None:
+    cluster = yard.start(protocol="caspaxos")
+    kv = cluster.kv()
+    for number in range(20):
+        kv.put(f"key-{number}", b"kept")
+    pid = next(one.pid for one in cluster.status().replicas if one.id == 1)
+    shutil.rmtree(yard.store(1))
+    os.kill(pid, signal.SIGKILL)
+    eventually(
+        lambda: cluster.status().voters == (2, 3, 4) and serving(cluster.status()) == [2, 3, 4],
+        within_s=90,
+        what="another member in its place",
+    )
+    assert [kv.get(f"key-{number}") for number in range(20)] == [b"kept"] * 20
+
+
+def test_registers_in_memory_by_actor_calls(yard: Yard) -> None:
+    kv = yard.start(protocol="caspaxos", storage="memory", transport="actor").kv()
+    kv.put("a", b"1")
+    assert kv.get("a") == b"1"
 
 
 def test_settings_that_need_a_leader_or_another_protocol_are_refused(yard: Yard) -> None:

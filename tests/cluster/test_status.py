@@ -97,6 +97,20 @@ def test_of_two_who_believe_in_themselves_the_newer_leads() -> None:
     assert view_of_leader({3: serving(3)}) is None
 
 
+def test_without_a_leader_who_knows_the_newest_configuration_speaks_for_a_quorum() -> None:
+    def said(epoch: int) -> dict[str, Any]:
+        return {
+            "role": "acceptor",
+            "protocol": "caspaxos",
+            "configuration": msgspec.to_builtins(THREE),
+            "configuration_index": epoch,
+        }
+
+    answers = {1: said(4), 2: said(6), 3: {"state": "unreachable"}}
+    assert view_of_leader(answers) is answers[2]
+    assert view_of_leader({1: said(4), 2: {"state": "gone"}}) is None
+
+
 def test_joint_configurations_tolerate_what_both_halves_do() -> None:
     halves = [frozenset({1, 2, 3}), frozenset({3, 4, 5})]
     assert tolerated_losses(halves, frozenset({1, 2, 3, 4, 5})) == 1
