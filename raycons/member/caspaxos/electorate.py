@@ -216,7 +216,7 @@ class Electorate:
     def inform(self, to: ReplicaId) -> None:
         """Tell a member what the configuration is."""
         if self.epoch and to != self._id:
-            round = self._proposer.state.round
+            round = self._ledger.proposer.round
             self._effects.append(Send(to, Inform(self.epoch, self.configuration, round)))
 
     # --- from a joint configuration to the next ---------------------------------------------------

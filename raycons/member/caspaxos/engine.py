@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -49,6 +49,7 @@ from raycons.consensus.paxos.caspaxos.messages import (
     Told,
 )
 from raycons.consensus.paxos.caspaxos.proposer import Proposer
+from raycons.consensus.paxos.caspaxos.rounds import ProposerState
 from raycons.consensus.paxos.caspaxos.transition import Change, Decided, Deleted, GaveUp
 from raycons.consensus.quorum import ReplicaId
 from raycons.machines.kv.settings import KeyValueSettings
@@ -88,6 +89,14 @@ class Meaning:
     def look(self, value: bytes, requests: Sequence[Any]) -> Sequence[Any]:
         """See Transition."""
         return self._registry.look(value, requests)
+
+
+class Older(NamedTuple):
+    """To this member itself: the state in which it carries the order out is on disk."""
+
+    collector: ReplicaId
+    order: Outgrow
+    state: ProposerState
 
 
 class RegisterEngine:
@@ -139,10 +148,10 @@ class RegisterEngine:
 
         self._number = 0  # of the last write
         self._durable = 0
-        self._answers: list[tuple[ReplicaId, Message]] = []  # of this turn, for its write
-        self._held: deque[tuple[int, ReplicaId, Message]] = deque()
+        self._answers: list[tuple[ReplicaId, Message | Older]] = []  # of this turn, for its write
+        self._held: deque[tuple[int, ReplicaId, Message | Older]] = deque()
         self._out: dict[ReplicaId, list[Message]] = {}
-        self._own: deque[Message] = deque()  # to this member itself
+        self._own: deque[Message | Older] = deque()  # to this member itself
         self.messages_ignored = 0  # known to this version, but not what the sender should say
 
     # --- events -----------------------------------------------------------------------------------
@@ -278,10 +287,10 @@ class RegisterEngine:
 
     # --- messages ---------------------------------------------------------------------------------
 
-    def _send(self, to: ReplicaId, message: Message) -> None:
+    def _send(self, to: ReplicaId, message: Message | Older) -> None:
         if to == self.id:
             self._own.append(message)
-        else:
+        elif not isinstance(message, Older):
             self._out.setdefault(to, []).append(message)
 
     def _flush(self) -> None:
@@ -301,15 +310,19 @@ class RegisterEngine:
         else:
             self._answers.append((to, message))
 
-    def _handle(self, sender: ReplicaId, message: Message, now: float) -> None:
+    def _handle(self, sender: ReplicaId, message: Message | Older, now: float) -> None:
         match message:
             case Promise() | Accepted() | Refusal() | Outdated() | Told():
                 self.proposer.receive(sender, message, now)
-            case Outgrow(number, keys, round, epoch):
+            case Outgrow(_, _, round, epoch):
                 if epoch == self.electorate.epoch:
-                    age = self.proposer.outgrow(keys, round)
-                    self._ledger.keep_proposer(self.proposer.state)
-                    self._answer(sender, Outgrown(number, age))
+                    older = self._ledger.proposer.older(round)
+                    self._ledger.keep_proposer(older)
+                    self._answers.append((self.id, Older(sender, message, older)))
+            case Older(collector, order, state):
+                if order.epoch == self.electorate.epoch:
+                    self.proposer.outgrow(order.keys, state)
+                    self._send(collector, Outgrown(order.number, state.age))
             case Outgrown():
                 self.collector.outgrown(sender, message, now)
             case Forbidden():
@@ -372,10 +385,10 @@ class RegisterEngine:
         return self.electorate.configuration
 
     def _rise_above(self, round: int) -> None:
-        state = self.proposer.state
         self.proposer.rise_above(round)
-        if self.proposer.state is not state:
-            self._ledger.keep_proposer(self.proposer.state)
+        known = self._ledger.proposer
+        if known.above(round) is not known:
+            self._ledger.keep_proposer(known.above(round))
 
     def _adopted(self, known: KnownConfiguration) -> None:
         self.acceptor.epoch = known.epoch

@@ -15,7 +15,17 @@ from collections.abc import Callable
 
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.paxos.caspaxos.acceptor import Register
-from raycons.consensus.paxos.caspaxos.messages import Accepted, Erase, Key, Message, Promise, Told
+from raycons.consensus.paxos.caspaxos.messages import (
+    Accept,
+    Accepted,
+    Erase,
+    Key,
+    Message,
+    Outgrown,
+    Prepare,
+    Promise,
+    Told,
+)
 from raycons.consensus.paxos.messages import NO_BALLOT, Ballot
 from raycons.consensus.quorum import ReplicaId, has_quorum
 from raycons.member.caspaxos.reconfiguring import CONFIGURATION_KEY
@@ -38,6 +48,7 @@ class Invariants:
         self._values: dict[tuple[Key, Ballot], bytes] = {}
         # What each acceptor told of each key, as the highest promise and the highest acceptance.
         self._told: dict[ReplicaId, dict[Key, tuple[Ballot, Ballot]]] = {}
+        self._ages: dict[ReplicaId, int] = {}  # that proposers spoke at
         self._gone: dict[tuple[ReplicaId, Key], Ballot] = {}  # under which they were erased
         self.took_effect: Callable[[bytes], None] = _ignored
 
@@ -129,6 +140,8 @@ class Invariants:
         elif isinstance(message, Accepted):
             self._tell(id, message.key, message.ballot, message.ballot)
             self._count(id, message.key, message.ballot)
+        elif isinstance(message, Prepare | Accept | Outgrown):
+            self._ages[id] = max(message.age, self._ages.get(id, 0))
         elif isinstance(message, Erase):
             for key, ballot in message.registers:
                 chain = self.chain(key)
@@ -179,8 +192,12 @@ class Invariants:
         self._gone[id, key] = register.accepted
         self.erased += 1
 
-    def opened(self, id: ReplicaId, get: Callable[[Key], Register | None]) -> None:
+    def opened(self, id: ReplicaId, get: Callable[[Key], Register | None], age: int) -> None:
         """A member starts over its store: all that it said must be there."""
+        if age < self._ages.get(id, 0):
+            raise Violation(
+                "age-is-durable", f"member {id} was {self._ages[id]} years old, and is {age}"
+            )
         for key, (promised, accepted) in self._told.get(id, {}).items():
             register = get(key) or UNKNOWN
             if register.promised < promised or register.accepted < accepted:

@@ -11,6 +11,7 @@ from typing import Any
 from raycons.consensus.configuration import Configuration
 from raycons.consensus.paxos.caspaxos.acceptor import Register
 from raycons.consensus.paxos.caspaxos.messages import Key, Message
+from raycons.consensus.paxos.caspaxos.rounds import ProposerState
 from raycons.consensus.paxos.caspaxos.transition import Change
 from raycons.consensus.quorum import ReplicaId
 from raycons.machines.kv.settings import KeyValueSettings
@@ -88,7 +89,7 @@ class RegisterMember(RegisterProcess):
     def _open_engine(self, random: Random) -> RegisterEngine:  # type: ignore[override]
         engine = super()._open_engine(random)
         ledger = engine.acceptor.registers
-        self._invariants.opened(self.id, ledger.get)
+        self._invariants.opened(self.id, ledger.get, engine.proposer.state.age)
         for owner, name, watcher in (
             (ledger, "put", self._put),
             (ledger, "erase", self._erase),
@@ -167,15 +168,14 @@ class RegisterMember(RegisterProcess):
         self._invariants.proposed(key, round.ballot, proposal)
         return change
 
-    def _outgrow(self, original: Any, keys: Sequence[Key], round: int) -> int:
-        age: int = original(keys, round)
+    def _outgrow(self, original: Any, keys: Sequence[Key], state: ProposerState) -> None:
+        original(keys, state)
         assert self.engine is not None
         proposer = self.engine.proposer
         for key in keys:
             slot = proposer._slots.get(key)
             under_way = slot is not None and (slot.round or slot.lead) is not None
-            self._invariants.outgrown(self.id, key, round, proposer._highest, under_way)
-        return age
+            self._invariants.outgrown(self.id, key, state.round, proposer._highest, under_way)
 
     def _sends(self, original: Any, to: ReplicaId, message: Message) -> None:
         self._invariants.sent(self.id, message)

@@ -183,13 +183,23 @@ def lead_kept_by_who_outgrew_it(patch: Patch) -> None:
 @mutant("CASPaxos, section 3.1, step 2b", worlds.deleting_registers)
 def ballots_below_the_tombstone(patch: Patch) -> None:
     """A proposer does not move above the ballots of what is erased."""
-    patch.edit(Proposer.outgrow, "self.rise_above(round)", "pass")
+    patch.edit(Proposer.outgrow, "self.rise_above(state.round)", "pass")
 
 
 @mutant("CASPaxos, section 3.1, step 2b", worlds.deleting_registers)
 def age_and_round_not_persisted(patch: Patch) -> None:
     """A proposer that restarts is as young as ever, and begins with the lowest ballots."""
     patch.edit(Ledger.keep_proposer, "self.proposer = state", "return")
+
+
+@mutant("an age that is forgotten is used a second time", worlds.crashing_registers)
+def age_used_before_it_is_on_disk(patch: Patch) -> None:
+    """A proposer speaks at its new age at once, and may forget it."""
+    patch.edit(
+        RegisterEngine._handle,
+        "self._answers.append((self.id, Older(sender, message, older)))",
+        "self._send(self.id, Older(sender, message, older))",
+    )
 
 
 @mutant("CASPaxos, section 3.1, step 2c", worlds.deleting_registers)

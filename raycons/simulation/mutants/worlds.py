@@ -378,3 +378,13 @@ def churning_registers(drawn: Scenario) -> Scenario:
         registers=replace(drawn.registers, max_waiting=1024, collect_after_s=0.02),
         rates={"membership": 3.0, "lost-disk": 0.3, "partition": 0.5, "crash": 0.5, "clog": 0.5},
     )
+
+
+def crashing_registers(drawn: Scenario) -> Scenario:
+    """Members crash while they collect what was deleted, and their disks take their time."""
+    return replace(
+        deleting_registers(drawn),
+        sync_s=0.005,
+        weather=Weather(),
+        rates={"crash": 3.0, "slow-disk": 1.0},
+    )

@@ -33,7 +33,6 @@ from raycons.consensus.contract import NEVER
 from raycons.consensus.paxos.caspaxos.messages import (
     Accept,
     Accepted,
-    Age,
     Epoch,
     Key,
     Outdated,
@@ -44,7 +43,7 @@ from raycons.consensus.paxos.caspaxos.messages import (
     Told,
     ToProposer,
 )
-from raycons.consensus.paxos.caspaxos.rounds import Rounds
+from raycons.consensus.paxos.caspaxos.rounds import ProposerState, Rounds
 from raycons.consensus.paxos.caspaxos.slots import Reading, Slot, Waiting
 from raycons.consensus.paxos.caspaxos.transition import (
     Decided,
@@ -165,21 +164,23 @@ class Proposer(Rounds):
                     self._hand_back(key, waiting)
                 slot.queue, slot.readers = [], []
 
-    def outgrow(self, keys: Iterable[Key], round: int) -> Age:
-        """Begin anew, at a new age and above `round`, what is under way for `keys`."""
-        self.rise_above(round)
-        self.state = msgspec.structs.replace(self.state, age=self.state.age + 1)
+    def outgrow(self, keys: Iterable[Key], state: ProposerState) -> None:
+        """Begin anew what is under way for `keys`, at the age and above the round of `state`.
+
+        That is on disk by now: what was sent at an age that was forgotten could not be told from
+        what is sent at the same age later.
+        """
+        self.rise_above(state.round)
+        self.state = msgspec.structs.replace(self.state, age=state.age)
         for key in keys:
             slot = self._slots.get(key)
             if slot is not None:
                 self._begin_anew(key, slot)
-        return self.state.age
 
     def rise_above(self, round: int) -> None:
         """Use only ballots above `round` from now on, whatever happens."""
         self._highest = max(self._highest, round)
-        if round > self.state.round:
-            self.state = msgspec.structs.replace(self.state, round=round)
+        self.state = self.state.above(round)
 
     def _begin_anew(self, key: Key, slot: Slot) -> None:
         self._touched[key] = None

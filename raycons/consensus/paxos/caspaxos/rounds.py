@@ -46,6 +46,14 @@ class ProposerState(msgspec.Struct, frozen=True, array_like=True):
     age: Age = 0
     round: int = 0  # all ballots are above it
 
+    def above(self, round: int) -> ProposerState:
+        """The same, and above `round`."""
+        return self if round <= self.round else msgspec.structs.replace(self, round=round)
+
+    def older(self, round: int) -> ProposerState:
+        """What a proposer becomes that outgrows something, above `round`."""
+        return ProposerState(self.age + 1, max(self.round, round))
+
 
 class Rounds:
     """What a proposer does for a change, and the state that it shares with the rest of it."""
