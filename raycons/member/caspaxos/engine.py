@@ -68,7 +68,9 @@ from raycons.transport.contract import ClientId
 __all__ = ["RegisterEngine", "bootstrap"]
 
 COLLECT = Settle("collect")
-AT_ONCE = (Refusal, Outdated, Elsewhere)  # answers that vouch for nothing
+# What leaves when the disk has what it vouches for. A configuration too: a member that told of one,
+# forgot it, and served the one before again could agree to an erasure that others know nothing of.
+HELD = (Promise, Accepted, Told, Forbidden, Inform, Informed, Listed, Inherited)
 MAX_BUNDLE_BYTES = 2 * 1024 * 1024
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -275,7 +277,7 @@ class RegisterEngine:
                     case to, message, _:
                         self._send(to, message)
             for to, message, _ in (*self.collector.drain(), *self.electorate.drain()):
-                self._send(to, message)
+                self._answer(to, message)
             if self._own:
                 continue
             self._tombstones.note_end(now)
@@ -305,10 +307,10 @@ class RegisterEngine:
     def _answer(self, to: ReplicaId, message: Message | None) -> None:
         if message is None:
             return
-        if isinstance(message, AT_ONCE):
-            self._send(to, message)
-        else:
+        if isinstance(message, HELD):
             self._answers.append((to, message))
+        else:
+            self._send(to, message)
 
     def _handle(self, sender: ReplicaId, message: Message | Older, now: float) -> None:
         match message:

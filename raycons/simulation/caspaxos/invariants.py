@@ -19,6 +19,7 @@ from raycons.consensus.paxos.caspaxos.messages import (
     Accept,
     Accepted,
     Erase,
+    Inform,
     Key,
     Message,
     Outgrown,
@@ -48,6 +49,7 @@ class Invariants:
         self._values: dict[tuple[Key, Ballot], bytes] = {}
         # What each acceptor told of each key, as the highest promise and the highest acceptance.
         self._told: dict[ReplicaId, dict[Key, tuple[Ballot, Ballot]]] = {}
+        self._epochs: dict[ReplicaId, int] = {}  # whose configuration they told of
         self._ages: dict[ReplicaId, int] = {}  # that proposers spoke at
         self._gone: dict[tuple[ReplicaId, Key], Ballot] = {}  # under which they were erased
         self.took_effect: Callable[[bytes], None] = _ignored
@@ -142,6 +144,8 @@ class Invariants:
             self._count(id, message.key, message.ballot)
         elif isinstance(message, Prepare | Accept | Outgrown):
             self._ages[id] = max(message.age, self._ages.get(id, 0))
+        elif isinstance(message, Inform):
+            self._epochs[id] = max(message.epoch, self._epochs.get(id, 0))
         elif isinstance(message, Erase):
             for key, ballot in message.registers:
                 chain = self.chain(key)
@@ -192,8 +196,15 @@ class Invariants:
         self._gone[id, key] = register.accepted
         self.erased += 1
 
-    def opened(self, id: ReplicaId, get: Callable[[Key], Register | None], age: int) -> None:
+    def opened(
+        self, id: ReplicaId, get: Callable[[Key], Register | None], age: int, epoch: int
+    ) -> None:
         """A member starts over its store: all that it said must be there."""
+        if epoch < self._epochs.get(id, 0):
+            raise Violation(
+                "epoch-is-durable",
+                f"member {id} told of epoch {self._epochs[id]}, and is in epoch {epoch}",
+            )
         if age < self._ages.get(id, 0):
             raise Violation(
                 "age-is-durable", f"member {id} was {self._ages[id]} years old, and is {age}"

@@ -89,7 +89,8 @@ class RegisterMember(RegisterProcess):
     def _open_engine(self, random: Random) -> RegisterEngine:  # type: ignore[override]
         engine = super()._open_engine(random)
         ledger = engine.acceptor.registers
-        self._invariants.opened(self.id, ledger.get, engine.proposer.state.age)
+        age, epoch = engine.proposer.state.age, engine.electorate.epoch
+        self._invariants.opened(self.id, ledger.get, age, epoch)
         for owner, name, watcher in (
             (ledger, "put", self._put),
             (ledger, "erase", self._erase),

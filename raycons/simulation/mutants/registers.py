@@ -235,6 +235,16 @@ def voters_changed_at_once(patch: Patch) -> None:
     )
 
 
+@mutant("a member may forget what it told of", worlds.crashing_electorates)
+def configuration_told_before_it_is_on_disk(patch: Patch) -> None:
+    """Members hear of a configuration that whoever told them does not know after a crash."""
+    patch.edit(
+        RegisterEngine._answer,
+        "isinstance(message, HELD)",
+        "isinstance(message, HELD) and not isinstance(message, Inform)",
+    )
+
+
 @mutant("what is erased is agreed upon with all proposers", worlds.churning_registers)
 def removed_member_goes_on_proposing(patch: Patch) -> None:
     """Who is not listed any more proposes by the configuration that it was told last."""

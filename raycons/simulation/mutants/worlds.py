@@ -388,3 +388,13 @@ def crashing_registers(drawn: Scenario) -> Scenario:
         weather=Weather(),
         rates={"crash": 3.0, "slow-disk": 1.0},
     )
+
+
+def crashing_electorates(drawn: Scenario) -> Scenario:
+    """Members crash while they change, and their disks take their time."""
+    return replace(
+        churning_registers(drawn),
+        sync_s=0.005,
+        weather=Weather(),
+        rates={"membership": 4.0, "crash": 4.0, "slow-disk": 2.0},
+    )
