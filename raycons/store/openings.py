@@ -43,3 +43,9 @@ def opened(store: Store, mint: Callable[[], int] = _mint) -> Opening:
     store.write(batch)
     store.sync()
     return now
+
+
+def incarnation(store: Store) -> int:
+    """How often the store was opened, this time included; 0: nobody counted."""
+    raw = store.get(Space.META, OPENING_KEY)
+    return struct.unpack(">Q", raw[:8])[0] if raw else 0

@@ -32,6 +32,7 @@ from raycons.member.protocol import (
     Transfer,
 )
 from raycons.store.memory import MemoryStore
+from raycons.store.openings import opened
 
 GROUP, CLIENT = 0, 9
 encode = msgspec.msgpack.encode
@@ -255,10 +256,23 @@ def test_sessions_are_numbers_that_no_other_has() -> None:
     for id in (1, 2, 3):
         for _ in range(50):
             opening = encode(sessions.Open(bytes(16), 30.0))
-            opened = results(group.ask(id, Submit(1, 0, opening)))
-            assert opened.ttl_s == 30.0
-            found.add(opened.session)
+            answer = results(group.ask(id, Submit(1, 0, opening)))
+            assert answer.ttl_s == 30.0
+            found.add(answer.session)
     assert len(found) == 150
+    group.members[1].open(group.now)  # nobody counted its openings here
+    for id in (2, 3):
+        opened(group.members[id].store)
+        group.members[id].open(group.now)
+        answer = results(group.ask(id, Submit(1, 0, encode(sessions.Open(bytes(16), 30.0)))))
+        assert answer.session not in found
+
+
+def test_a_process_never_runs_out_of_sessions() -> None:
+    group = Group(1)
+    opening = Submit(1, 0, encode(sessions.Open(bytes(16), 30.0)))
+    found = [results(group.ask(1, opening)).session for _ in range(5000)]
+    assert found == sorted(set(found))
 
 
 def test_a_client_is_told_that_this_member_serves() -> None:
@@ -283,8 +297,8 @@ def test_a_deleted_register_is_erased_everywhere_and_its_retries_stay_away() -> 
     assert group.get(3, b"a") is None
     late = group.do(3, commands.Put(b"a", b"1"), session=session, number=1)
     assert late == (commands.FORGOTTEN,)
-    opened = results(group.ask(3, Submit(9, 0, encode(sessions.Open(bytes(16), 30.0)))))
-    [put] = group.do(3, commands.Put(b"a", b"2"), session=opened.session)
+    fresh = results(group.ask(3, Submit(9, 0, encode(sessions.Open(bytes(16), 30.0)))))
+    [put] = group.do(3, commands.Put(b"a", b"2"), session=fresh.session)
     assert put.revision > 2  # revisions go on rising
 
 

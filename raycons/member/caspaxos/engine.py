@@ -63,6 +63,7 @@ from raycons.member.contract import Addresses
 from raycons.member.ports import Ports
 from raycons.member.protocol import Code, Inspect, Inspected, Manage, Read, Refused, Submit
 from raycons.store.contract import Store
+from raycons.store.openings import incarnation
 from raycons.transport.contract import ClientId
 
 __all__ = ["RegisterEngine", "bootstrap"]
@@ -140,7 +141,7 @@ class RegisterEngine:
             quorums_of(known.configuration, self.id),
         )
         self.collector = Collector(self.proposer, COLLECT, random.getrandbits(40))
-        self._service = Service(self.id, self.proposer, registry, ports, random)
+        self._service = Service(self.id, self.proposer, registry, ports, incarnation(store))
         self.electorate = Electorate(
             self._ledger, self.proposer, ports, registers, random, self._adopted
         )

@@ -9,7 +9,6 @@ being forgotten (see `machines.register`), and every register remembers by it wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from random import Random
 from typing import Any
 
 import msgspec
@@ -62,15 +61,17 @@ class Service:
         proposer: Proposer,
         registry: Registry,
         ports: Ports,
-        random: Random,
+        incarnation: int,
     ) -> None:
+        """`incarnation` is another one each time that this member's store is opened."""
         self._id = id
         self._proposer = proposer
         self._registry = registry
         self._ports = ports
         self._clients: dict[ClientId, dict[Frame, list[tuple[bytes, Request]]]] = {}
         self._addresses: Addresses = ()
-        self._process = random.getrandbits(22)  # tells this process's sessions from all others'
+        # Tells this process's sessions from all others': no two have both numbers.
+        self._process = (id % 2**12) << 14 | incarnation % 2**14
         self._stamp = 0  # of the last session, and how many had it
         self._count = 0
         self.serves = False  # not while this member is none of the cluster's
@@ -239,13 +240,14 @@ class Service:
     def _new_session(self) -> int:
         """A number that no session had, above all that are known to be forgotten.
 
-        28 bits that rise, 22 of the process, 14 that count.
+        26 bits that rise, 26 of the process, 12 that count.
         """
         self._count += 1
-        above = (self._registry.highest >> 36) + 1
-        if above > self._stamp or self._count >> 14:
-            self._stamp, self._count = max(above, self._stamp + bool(self._count >> 14)), 0
-        return self._stamp << 36 | self._process << 14 | self._count
+        full = bool(self._count >> 12)
+        stamp = max((self._registry.highest >> 38) + 1, self._stamp + full)
+        if stamp > self._stamp:
+            self._stamp, self._count = stamp, 0
+        return self._stamp << 38 | self._process << 12 | self._count
 
     def _answer(self, client: ClientId, request: int, answer: sessions.SessionAnswer) -> None:
         self._ports.respond(client, Answer(request, _encode(answer)))

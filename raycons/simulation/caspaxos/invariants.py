@@ -174,12 +174,20 @@ class Invariants:
         proposal = chain.proposals.get(ballot)
         if proposal is None:
             raise Violation("ballot-once", f"{key!r}: nobody proposed {ballot}")
-        if has_quorum(self.configurations[proposal.epoch].halves, holders):
+        if self._is_quorum(proposal.epoch, holders):
             known = len(chain.members)
             written = chain.chosen(ballot)
             self.chosen += len(chain.members) - known
             for value in written:
                 self.took_effect(value)
+
+    def _is_quorum(self, epoch: int, holders: set[ReplicaId]) -> bool:
+        """Whether they are one of the epoch, or of a later one that is in force."""
+        return any(
+            has_quorum(self.configurations[one].halves, holders)
+            for one in range(epoch, self.epoch + 1)
+            if one in self.configurations
+        )
 
     def erasing(self, id: ReplicaId, key: Key, register: Register | None) -> None:
         """An acceptor is about to forget a register."""
