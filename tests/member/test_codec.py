@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from raycons.consensus.configuration import Configuration, Peer, Role
 from raycons.consensus.contract import Entry, Proposal, SnapshotMeta
+from raycons.consensus.paxos.caspaxos import messages as caspaxos
+from raycons.consensus.paxos.messages import Ballot
 from raycons.consensus.paxos.multipaxos import messages as multipaxos
 from raycons.consensus.raft import messages as raft
 from raycons.member import protocol
@@ -20,7 +22,7 @@ from raycons.member.codec import MemberCodec
 from raycons.transport.contract import Malformed, UnknownKind
 
 CODEC = MemberCodec()
-KINDS = {**raft.CODES, **multipaxos.CODES, **protocol.CODES}
+KINDS = {**raft.CODES, **multipaxos.CODES, **caspaxos.CODES, **protocol.CODES}
 ENTRY = Entry(index=3, term=2, kind=1, machine=0, version=1, time_us=5, data=b"\x00\xff")
 CONFIGURATION = Configuration(peers=(Peer(id=1, nonce=8, role=Role.VOTER, host="h"),), next_id=4)
 META = SnapshotMeta(last=(9, 2), time_us=7, configuration=CONFIGURATION, configuration_index=1)
@@ -34,6 +36,10 @@ SAMPLES: dict[Any, Any] = {
     tuple[Entry, ...]: (ENTRY, ENTRY),
     tuple[Proposal, ...]: (Proposal(7 << 32 | 3, ENTRY),),
     tuple[tuple[int, int], ...]: ((1, 4), (6, 6)),
+    tuple[bytes, ...]: (b"a", b""),
+    tuple[tuple[bytes, Ballot], ...]: ((b"k", Ballot(3, 1, 2**47)),),
+    Ballot: Ballot(9, 2, 2**47),
+    Configuration: CONFIGURATION,
     SnapshotMeta: META,
     protocol.Action: protocol.Add(id=3, nonce=4, host="h", voter=False, replaces=2),
     tuple[tuple[int, str, int], ...]: ((1, "10.0.0.1", 7000), (2, "::1", 7001)),
@@ -43,6 +49,11 @@ SAMPLES: dict[Any, Any] = {
 def sample(type_: type[msgspec.Struct]) -> msgspec.Struct:
     hints = typing.get_type_hints(type_)
     return type_(**{name: SAMPLES[hints[name]] for name in type_.__struct_fields__})
+
+
+# What members of registers say to each other travels in bundles, and in nothing else.
+BUNDLED: tuple[type[msgspec.Struct], ...] = typing.get_args(caspaxos.Message)
+SAMPLES[tuple[caspaxos.Message, ...]] = tuple(sample(type_) for type_ in BUNDLED)
 
 
 @pytest.mark.parametrize("type_", KINDS, ids=lambda type_: type_.__name__)
