@@ -80,10 +80,11 @@ class Routing:
         if news.term < self.term:
             return False
         before = self.leader
-        if news.term == 0 and self.reachable_leader != NOBODY:
-            pass  # where there are no terms, any member serves: stay with the one that does
+        # Where there are no terms any member serves: stay with the one that does.
+        served = news.term == 0 and self.reachable_leader != NOBODY
         # That nobody leads is believed of a newer term, or from the very member that led.
-        elif news.term > self.term or news.leader != NOBODY or sender == self.leader:
+        credible = news.term > self.term or news.leader != NOBODY or sender == self.leader
+        if credible and not served:
             self.term, self.leader = news.term, news.leader
         self._learn_addresses(sender, addresses(news))
         if self.leader == before:
