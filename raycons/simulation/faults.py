@@ -29,6 +29,7 @@ class Victim(Original, Protocol):
     disk: Disk
     running: bool
     destroyed: bool
+    stays_down: bool
 
     @property
     def sound(self) -> bool:
