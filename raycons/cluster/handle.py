@@ -280,7 +280,7 @@ def summarize(
         uuid=charter.uuid,
         leader=int(leader["id"]) if leader is not None and leader["role"] == "leader" else 0,
         term=int(told["term"]) if told is not None else 0,
-        ballot=str(told["ballot"]) if told is not None else "",
+        ballot=str(told.get("ballot", "")) if told is not None else "",
         commit=commit,
         configuration_index=int(told["configuration_index"]) if told is not None else 0,
         voters=tuple(sorted(configuration.voters)),

@@ -74,21 +74,24 @@ def _work(kv: object, writer: int, stop: threading.Event, failures: list[BaseExc
             return
 
 
-def test_what_registers_cannot_do_is_refused_and_members_come_and_go(yard: Yard) -> None:
+def test_what_registers_cannot_do_is_refused_and_members_come_and_go(
+    yard: Yard, recordings: Recordings
+) -> None:
     cluster = yard.start(protocol="caspaxos")
-    kv = cluster.kv()
+    kv = recordings.wrap(cluster.kv())
     first = kv.put("a", b"1")
     assert kv.compare_and_swap("a", expect=b"1", value=b"2")
     assert kv.delete("a") == 1
     assert kv.put("a", b"3") > first
     for number in range(300):
         kv.put(f"key-{number}", b"%d" % number)
+    plain = cluster.kv()
     for refused in (
-        lambda: kv.range(prefix="a"),
-        lambda: kv.get("a", revision=1),
-        lambda: kv.delete_range(prefix="a"),
-        lambda: kv.compact(1),
-        lambda: kv.txn().then(kv.op.put("a", b"4")).commit(),
+        lambda: plain.range(prefix="a"),
+        lambda: plain.get("a", revision=1),
+        lambda: plain.delete_range(prefix="a"),
+        lambda: plain.compact(1),
+        lambda: plain.txn().then(plain.op.put("a", b"4")).commit(),
     ):
         with pytest.raises(Unsupported, match='protocol="raft"'):
             refused()
@@ -112,14 +115,16 @@ def test_what_registers_cannot_do_is_refused_and_members_come_and_go(yard: Yard)
     kv.put("a", b"5")
 
     raycons.stop(yard.name, path=yard.root)
-    again = yard.start(protocol="caspaxos").kv()
+    again = recordings.wrap(yard.start(protocol="caspaxos").kv())
     assert again.get("a") == b"5"
     assert len(serving(raycons.connect(yard.name).status())) == 2
 
 
-def test_a_member_that_lost_its_store_is_replaced_and_never_comes_back(yard: Yard) -> None:
+def test_a_member_that_lost_its_store_is_replaced_and_never_comes_back(
+    yard: Yard, recordings: Recordings
+) -> None:
     cluster = yard.start(protocol="caspaxos")
-    kv = cluster.kv()
+    kv = recordings.wrap(cluster.kv())
     for number in range(20):
         kv.put(f"key-{number}", b"kept")
     pid = next(one.pid for one in cluster.status().replicas if one.id == 1)
@@ -133,8 +138,9 @@ def test_a_member_that_lost_its_store_is_replaced_and_never_comes_back(yard: Yar
     assert [kv.get(f"key-{number}") for number in range(20)] == [b"kept"] * 20
 
 
-def test_registers_in_memory_by_actor_calls(yard: Yard) -> None:
-    kv = yard.start(protocol="caspaxos", storage="memory", transport="actor").kv()
+def test_registers_in_memory_by_actor_calls(yard: Yard, recordings: Recordings) -> None:
+    cluster = yard.start(protocol="caspaxos", storage="memory", transport="actor")
+    kv = recordings.wrap(cluster.kv())
     kv.put("a", b"1")
     assert kv.get("a") == b"1"
 

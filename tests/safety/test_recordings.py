@@ -120,6 +120,8 @@ UNRECORDED = {
         "a transaction"
     ),
     "cluster/test_misuse.py::test_a_handle_is_not_for_tasks": "it is refused",
+    "cluster/test_registers.py::"
+    "test_what_registers_cannot_do_is_refused_and_members_come_and_go": "all it asks is refused",
     "cluster/test_nodes.py::test_everything_is_killed_and_ray_starts_anew": (
         "its process is killed, and writes its history by itself"
     ),
