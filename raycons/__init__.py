@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from raycons import errors
 from raycons.client.settings import ClientSettings
 from raycons.config import MemberSettings, RaftSettings
-from raycons.consensus.quorum_systems import Flexible, Grid, Majority, QuorumSystem, Weighted
+from raycons.consensus.quorum import Flexible, Grid, Majority, QuorumSystem, Weighted
 from raycons.errors import (
     BadArgument,
     Closed,

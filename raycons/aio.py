@@ -24,7 +24,7 @@ from raycons.cluster.naming import check_name
 from raycons.cluster.rays import join_or_start_ray, join_ray, refuse_worker
 from raycons.cluster.settings import Protocol, Reads, Storage, TransportKind
 from raycons.config import MemberSettings, RaftSettings
-from raycons.consensus.quorum_systems import QuorumSystem
+from raycons.consensus.quorum import QuorumSystem
 from raycons.decree.arguments import check_timeout, settings_of_synod
 from raycons.decree.handle import AsyncSynod
 from raycons.decree.lifecycle import start_synod

@@ -18,7 +18,7 @@ import msgspec
 from raycons.consensus.contract import Send
 from raycons.consensus.paxos.messages import NO_BALLOT
 from raycons.consensus.paxos.synod import Acceptor, AcceptorState, Keep, LearnerId
-from raycons.consensus.quorum_systems import AcceptorId
+from raycons.consensus.quorum import AcceptorId
 from raycons.decree.post import Post, synod_directory
 from raycons.decree.spec import AcceptorStatus, Letter, SynodSpec, acceptor_name
 from raycons.errors import StoreCorrupt, StoreError, StoreLocked

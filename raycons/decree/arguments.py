@@ -11,7 +11,7 @@ import msgspec
 
 from raycons.cluster.arguments import root_of
 from raycons.cluster.settings import check_seconds
-from raycons.consensus.quorum_systems import (
+from raycons.consensus.quorum import (
     Flexible,
     Grid,
     Majority,

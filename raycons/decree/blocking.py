@@ -17,7 +17,7 @@ from raycons.client.blocking import documented_like
 from raycons.client.codecs import ValueCodec, codec_named
 from raycons.client.staying import StaysHere
 from raycons.cluster.rays import join_or_start_ray, refuse_worker
-from raycons.consensus.quorum_systems import QuorumSystem
+from raycons.consensus.quorum import QuorumSystem
 from raycons.decree.arguments import check_timeout, settings_of_synod
 from raycons.decree.handle import (
     NAMED,

@@ -16,7 +16,7 @@ from raycons.client.staying import StaysHere
 from raycons.cluster.rays import unwrap
 from raycons.config import MemberSettings
 from raycons.consensus.paxos.synod import LearnerId, ProposerId
-from raycons.consensus.quorum_systems import AcceptorId
+from raycons.consensus.quorum import AcceptorId
 from raycons.decree.arguments import check_timeout
 from raycons.decree.hosts import recordings_everywhere, remove_everywhere
 from raycons.decree.recording import histories, time_of_day

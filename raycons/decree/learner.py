@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from raycons.consensus.paxos.synod import Chosen, Learner, LearnerId
-from raycons.consensus.quorum_systems import AcceptorId
+from raycons.consensus.quorum import AcceptorId
 from raycons.decree.post import Post
 from raycons.decree.spec import Letter, Nonces, SynodSpec, acceptor_name
 from raycons.errors import Unavailable

@@ -10,7 +10,7 @@ from typing import Any
 from raycons.consensus.contract import Send
 from raycons.consensus.paxos.messages import Accept
 from raycons.consensus.paxos.synod import Chosen, Proposer, ProposerId
-from raycons.consensus.quorum_systems import AcceptorId
+from raycons.consensus.quorum import AcceptorId
 from raycons.decree.post import Post
 from raycons.decree.spec import Nonces, SynodSpec, acceptor_name
 from raycons.errors import OutcomeUnknown, Unavailable

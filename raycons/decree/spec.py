@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from raycons.consensus.paxos.messages import Proposal
-from raycons.consensus.quorum_systems import AcceptorId
+from raycons.consensus.quorum import AcceptorId
 from raycons.decree.arguments import SynodSettings
 
 

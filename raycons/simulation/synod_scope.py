@@ -31,7 +31,7 @@ from raycons.consensus.paxos.synod import (
     ProposerId,
     ProposerState,
 )
-from raycons.consensus.quorum_systems import AcceptorId, Majority, QuorumSystem
+from raycons.consensus.quorum import AcceptorId, Majority, QuorumSystem
 from raycons.errors import BadArgument
 
 FIRST_PROPOSER: ProposerId = 11  # so that no acceptor has the number of a proposer

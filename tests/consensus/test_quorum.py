@@ -8,6 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raycons.consensus.quorum import (
+    Flexible,
+    Grid,
+    Joint,
+    Majority,
+    Weighted,
     can_still_win,
     committed_index,
     has_quorum,
@@ -71,3 +76,19 @@ def test_quorum_time(pair: tuple[frozenset[int], frozenset[int]], until: dict[in
 def test_two_quorums_always_meet(pair: tuple[frozenset[int], frozenset[int]]) -> None:
     found = quorums(pair)
     assert all(left & right for left in found for right in found)
+
+
+def test_systems_are_values() -> None:
+    ids = range(1, 4)
+    systems = [
+        Flexible(ids, prepare=3, accept=1),
+        Flexible(ids, prepare=2, accept=2),
+        Majority(ids),
+        Grid([[1, 2, 3]]),
+        Weighted({1: 1, 2: 1, 3: 1}),
+        Joint([ids]),
+    ]
+    assert len(set(systems)) == len(systems)
+    assert Flexible([3, 2, 1], prepare=3, accept=1) == systems[0]
+    assert hash(Joint([[3, 2, 1]])) == hash(systems[-1])
+    assert "prepare=3, accept=1" in repr(systems[0])

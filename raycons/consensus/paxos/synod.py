@@ -38,7 +38,7 @@ from raycons.consensus.paxos.messages import (
     Proposal,
     Refusal,
 )
-from raycons.consensus.quorum_systems import AcceptorId, QuorumSystem
+from raycons.consensus.quorum import AcceptorId, QuorumSystem
 
 ProposerId = int
 LearnerId = int

@@ -41,8 +41,7 @@ from raycons.consensus.paxos.caspaxos.messages import (
 )
 from raycons.consensus.paxos.caspaxos.proposer import Proposer
 from raycons.consensus.paxos.caspaxos.transition import Decided, GaveUp
-from raycons.consensus.quorum import ReplicaId
-from raycons.consensus.quorum_systems import Joint
+from raycons.consensus.quorum import Joint, ReplicaId
 from raycons.member.caspaxos.carrying import Carrying
 from raycons.member.caspaxos.ledger import KnownConfiguration, Ledger
 from raycons.member.caspaxos.reconfiguring import CARRY, CONFIGURATION_KEY, Reconfigure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raycons.consensus.paxos.caspaxos.acceptor import Acceptor
 from raycons.consensus.paxos.caspaxos.proposer import Proposer
-from raycons.consensus.quorum_systems import Joint
+from raycons.consensus.quorum import Joint
 from raycons.machines.register import Registry
 from raycons.member.caspaxos.carrying import Carrying
 from raycons.member.caspaxos.electorate import Electorate, quorums_of

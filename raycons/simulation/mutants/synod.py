@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from raycons.consensus.paxos.synod import Acceptor, Proposer
-from raycons.consensus.quorum_systems import Flexible
+from raycons.consensus.quorum import Flexible
 from raycons.errors import BadArgument
 from raycons.simulation.mutants.patch import Patch
 from raycons.simulation.synod_scope import SynodScope

@@ -37,7 +37,7 @@ from raycons.consensus.paxos.caspaxos.proposer import Proposer
 from raycons.consensus.paxos.caspaxos.rounds import ProposerState
 from raycons.consensus.paxos.caspaxos.transition import Change, Decided, Deleted, GaveUp
 from raycons.consensus.paxos.messages import NO_BALLOT, Ballot
-from raycons.consensus.quorum_systems import Flexible, Majority, QuorumSystem
+from raycons.consensus.quorum import Flexible, Majority, QuorumSystem
 
 KEY = b"k"
 LOW, MIDDLE, HIGH = Ballot(1, 1, 7), Ballot(2, 2, 7), Ballot(3, 1, 7)

@@ -26,7 +26,7 @@ from raycons.consensus.paxos.synod import (
     LearnerState,
     Proposer,
 )
-from raycons.consensus.quorum_systems import Majority, Weighted
+from raycons.consensus.quorum import Majority, Weighted
 from raycons.errors import BadArgument
 from raycons.simulation.explorer import explore
 from raycons.simulation.mutants.synod import Mistake, all_mistakes, mistake_named

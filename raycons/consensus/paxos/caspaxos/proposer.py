@@ -49,7 +49,7 @@ from raycons.consensus.paxos.caspaxos.transition import (
     Decided,
     Effect,
 )
-from raycons.consensus.quorum_systems import AcceptorId, QuorumSystem
+from raycons.consensus.quorum import AcceptorId, QuorumSystem
 
 
 class Proposer(Rounds):

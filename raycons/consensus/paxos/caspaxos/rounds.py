@@ -34,7 +34,7 @@ from raycons.consensus.paxos.caspaxos.transition import (
     Transition,
 )
 from raycons.consensus.paxos.messages import NO_BALLOT, Ballot
-from raycons.consensus.quorum_systems import AcceptorId, QuorumSystem
+from raycons.consensus.quorum import AcceptorId, QuorumSystem
 
 CACHED_KEYS = 4096  # of which the next change needs no phase 1
 MAX_CACHED_BYTES = 64 * 1024  # of one value

@@ -9,7 +9,7 @@ import msgspec
 from raycons.consensus.paxos.caspaxos.messages import Stamp
 from raycons.consensus.paxos.caspaxos.transition import Change
 from raycons.consensus.paxos.messages import NO_BALLOT, Ballot
-from raycons.consensus.quorum_systems import AcceptorId
+from raycons.consensus.quorum import AcceptorId
 
 
 class Waiting(msgspec.Struct, gc=False):

@@ -11,8 +11,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from raycons.consensus.configuration import Configuration, Role
-from raycons.consensus.quorum import Index, ReplicaId
-from raycons.consensus.quorum_systems import Majority, QuorumSystem
+from raycons.consensus.quorum import Index, Majority, QuorumSystem, ReplicaId
 
 
 class Era(NamedTuple):
