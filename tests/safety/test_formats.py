@@ -14,6 +14,7 @@ import pytest
 from raycons.client.kv import AsyncKv
 from raycons.config import RaftSettings
 from raycons.consensus.contract import EntryKind
+from raycons.consensus.messages import TimeoutNow
 from raycons.consensus.raft import messages as raft
 from raycons.member.codec import MemberCodec
 from raycons.member.protocol import Leader, Submit
@@ -137,7 +138,7 @@ def test_what_only_peers_say_has_no_effect_from_a_client(tmp_path: Path) -> None
             leader = members.leader()
             term = members.status(leader)["term"]
             client._transport.send(leader, raft.RequestVote(term + 7, (10**9, term + 7), True))
-            client._transport.send(leader, raft.TimeoutNow(term))
+            client._transport.send(leader, TimeoutNow(term))
             await AsyncKv(client).put("key", b"later")
             assert members.leader() == leader
             assert members.status(leader)["term"] == term
