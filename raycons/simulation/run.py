@@ -31,7 +31,7 @@ from raycons.simulation.history import KEY_VALUE, SESSIONS, History
 from raycons.simulation.impostors import Impostors
 from raycons.simulation.members import VirtualMember
 from raycons.simulation.network import EndpointId, Network
-from raycons.simulation.operator import ORDER_TIMEOUT_S, Operator
+from raycons.simulation.operator import Operator
 from raycons.simulation.process import Process
 from raycons.simulation.provocation import Provocations
 from raycons.simulation.rare import TOLD_REASONS
@@ -212,7 +212,8 @@ class Run:
         self.provocations.active = False
         self.operator.rest()
         # An order under way may change who is a quorum; the faults go on until it has ended.
-        self.world.run(self.world.now + 2 * ORDER_TIMEOUT_S, lambda: not self.operator.busy)
+        patience_s = 2 * self.operator.order_timeout_s
+        self.world.run(self.world.now + patience_s, lambda: not self.operator.busy)
         sound = [id for id, member in self.members.items() if member.sound]
         core = choose_core(self.world.random("core"), self._configurations(), sound)
         if core is None or self.operator.busy:

@@ -17,7 +17,7 @@ from raycons.member.caspaxos.ledger import KnownConfiguration
 from raycons.simulation.caspaxos.history import History
 from raycons.simulation.caspaxos.invariants import Invariants
 from raycons.simulation.caspaxos.members import RegisterMember, RegisterProcess
-from raycons.simulation.caspaxos.operator import ORDER_TIMEOUT_S, Operator
+from raycons.simulation.caspaxos.operator import Operator
 from raycons.simulation.caspaxos.scenario import draw_registers
 from raycons.simulation.clients import Caller
 from raycons.simulation.core import choose_core
@@ -135,7 +135,8 @@ class RegisterRun:
         """A quorum is healed, the others stay as they are: progress comes back."""
         self.operator.rest()
         # An order under way may change who is a quorum; the faults go on until it has ended.
-        self.world.run(self.world.now + 2 * ORDER_TIMEOUT_S, lambda: not self.operator.busy)
+        patience_s = 2 * self.operator.order_timeout_s
+        self.world.run(self.world.now + patience_s, lambda: not self.operator.busy)
         sound = [id for id, member in self.members.items() if member.sound]
         core = choose_core(self.world.random("core"), self._configurations(), sound)
         if core is None or self.operator.busy:
