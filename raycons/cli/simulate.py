@@ -11,7 +11,7 @@ from rich.table import Table
 from raycons.errors import BadArgument
 from raycons.simulation.campaign import DEFAULT_SECONDS, PROTOCOLS, Campaign, Finding, simulate
 from raycons.simulation.determinism import check_determinism
-from raycons.simulation.run import Outcome
+from raycons.simulation.life import Outcome
 from raycons.simulation.shrink import Shrunk, shrink
 
 STORY_LINES = 40

@@ -14,9 +14,9 @@ from functools import partial
 import msgspec
 
 from raycons.errors import BadArgument
+from raycons.simulation.life import Outcome
 from raycons.simulation.protocols import SIMULATED, simulated
 from raycons.simulation.rare import never_reached
-from raycons.simulation.run import Outcome
 
 PROTOCOLS = tuple(SIMULATED)
 DEFAULT_SECONDS = 20.0

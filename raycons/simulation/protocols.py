@@ -11,7 +11,8 @@ from raycons.simulation import rare
 from raycons.simulation.caspaxos import rare as rare_registers
 from raycons.simulation.caspaxos.run import RegisterRun
 from raycons.simulation.caspaxos.scenario import draw_registers
-from raycons.simulation.run import Outcome, Run
+from raycons.simulation.life import Outcome
+from raycons.simulation.run import Run
 from raycons.simulation.scenario import Scenario, draw
 from raycons.simulation.world import World
 

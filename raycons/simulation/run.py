@@ -1,14 +1,11 @@
-"""One seed: a group, its clients, its nemesis, and the verdict.
+"""One seed of a group with a log: its members, clients, nemesis, and what all must agree on.
 
-The first part of a run is full of faults. Then only a quorum is healed, and every client completes
-a new write; then all is healed, and all members reach the same state; each in bounded virtual time.
+Beyond the life that every protocol's group leads, all members reach the same state in the end.
 """
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 from zlib import crc32
@@ -25,10 +22,10 @@ from raycons.machines.sessions import Sessions
 from raycons.member.protocol import Inspected
 from raycons.member.state import WriteBehindState
 from raycons.simulation.clients import Caller
-from raycons.simulation.core import choose_core
 from raycons.simulation.faults import Nemesis
 from raycons.simulation.history import KEY_VALUE, SESSIONS, History
 from raycons.simulation.impostors import Impostors
+from raycons.simulation.life import RECOVERY_S, Life, Outcome
 from raycons.simulation.members import VirtualMember
 from raycons.simulation.network import EndpointId, Network
 from raycons.simulation.operator import Operator
@@ -41,32 +38,8 @@ from raycons.simulation.views import watch_of
 from raycons.simulation.watch import watch
 from raycons.simulation.world import Violation, World
 
-SELDOM = (50_000, 20, 50)  # the collector finds next to nothing, and takes a fifth of the time
-RECOVERY_S = 10.0  # within which progress must be back, and again all members be equal
 
-
-class Broken(msgspec.Struct, frozen=True):
-    """An invariant that does not hold, and when that was seen."""
-
-    step: int
-    time_s: float  # virtual
-    invariant: str
-    message: str
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What one seed came to. `violation` is None where everything held."""
-
-    seed: int
-    events: int
-    trace: int  # equal for equal runs
-    time_s: float  # virtual
-    violation: Broken | None
-    coverage: dict[str, int]  # how often things happened, so that an idle run is seen as one
-    story: list[str]  # the last things that happened, if something broke
-
-
-class Run:
+class Run(Life):
     """The world of one seed. `scenario`, if given, takes the place of the one that it draws."""
 
     def __init__(self, seed: int, scenario: Scenario | None = None, protocol: str = "raft") -> None:
@@ -174,54 +147,9 @@ class Run:
 
     # --- running ----------------------------------------------------------------------------------
 
-    def execute(self, seconds: float) -> Outcome:
-        """Live through `seconds` with faults, then through the recovery."""
-        violation: Broken | None = None
-        before = gc.get_threshold()
-        gc.set_threshold(*SELDOM)
-        try:
-            with self.world.judging():
-                self._live(seconds)
-        except Violation as broken:
-            violation = Broken(broken.step, round(broken.time, 6), broken.invariant, broken.message)
-        finally:
-            gc.set_threshold(*before)
-        return Outcome(
-            seed=self.world.seed,
-            events=self.world.step,
-            trace=hash((self.world.trace, self._digest_of_outcome())),
-            time_s=self.world.now,
-            violation=violation,
-            coverage=self._coverage(),
-            story=self.world.story() if violation else [],
-        )
-
-    def _live(self, seconds: float) -> None:
-        for member in self.members.values():
-            member.start()
-        for caller in self.callers:
-            caller.start()
-        self.operator.start()
-        self.nemesis.begin()
-        self.world.run(seconds)
-        self._recover_core()
-        self._recover()
-
     def _recover_core(self) -> None:
-        """A quorum is healed, the others stay as they are: progress comes back."""
         self.provocations.active = False
-        self.operator.rest()
-        # An order under way may change who is a quorum; the faults go on until it has ended.
-        patience_s = 2 * self.operator.order_timeout_s
-        self.world.run(self.world.now + patience_s, lambda: not self.operator.busy)
-        sound = [id for id, member in self.members.items() if member.sound]
-        core = choose_core(self.world.random("core"), self._configurations(), sound)
-        if core is None or self.operator.busy:
-            self.events["core skipped"] += 1
-            return
-        self.events["core healed"] += 1
-        self.nemesis.heal_only(core)
-        self._await_new_writes()
+        super()._recover_core()
 
     def _configurations(self) -> list[Configuration]:
         """All that may be in force: the newest committed one, and what any log holds after it."""
@@ -235,42 +163,15 @@ class Run:
             ),
         ]
 
-    def _await_new_writes(self) -> None:
-        """Every client completes a write that it begins from now on."""
-        began = self.world.now
-        self._await(
-            "progress",
-            lambda: all(caller.last_write_began > began for caller in self.callers),
-            lambda: (
-                f"no new write of {[c.id for c in self.callers if c.last_write_began <= began]}"
-            ),
-        )
-
     def _recover(self) -> None:
-        """No fault any more: progress comes back, and all become equal."""
-        self.nemesis.calm()
-        self._await_new_writes()
-        for caller in self.callers:
-            caller.stopping = True
-        self._await(
-            "progress",
-            lambda: not any(caller.busy for caller in self.callers),
-            lambda: f"{[caller.id for caller in self.callers if caller.busy]} still wait",
-        )
+        """All become equal, too."""
+        super()._recover()
         self._await("convergence", self._all_equal, lambda: f"applied: {self._applied()}")
         digests = self._digests()
         if len(set(digests.values())) != 1:
             raise self.world.dated(
                 Violation("equal-states", f"digests at the same entry: {digests}")
             )
-
-    def _await(
-        self, invariant: str, holds: Callable[[], bool], describe: Callable[[], str]
-    ) -> None:
-        self.world.run(self.world.now + RECOVERY_S, holds)
-        if not holds():
-            late = f"{RECOVERY_S} s after the faults ended: {describe()}; {self._leaders()}"
-            raise self.world.dated(Violation(invariant, late))
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -294,7 +195,7 @@ class Run:
             self.invariants.committed_index
         }
 
-    def _leaders(self) -> str:
+    def _situation(self) -> str:
         roles = [
             f"{replica.id}: {replica.role} in term {replica.term}, log {replica.log.last_index}, "
             f"commit {replica.commit}"
@@ -325,10 +226,9 @@ class Run:
         newest = max((index for index, _ in told.values()), default=0)
         return {id: digest for id, digest in told.items() if digest[0] == newest}
 
-    def _digest_of_outcome(self) -> int:
-        """What was done and counted, in one number: equal in every process for equal runs."""
-        done = repr((list(self.history.oracle.effects.items()), self._coverage()))
-        return crc32(done.encode())
+    def _fingerprint(self, coverage: dict[str, int]) -> tuple[int, ...]:
+        done = repr((list(self.history.oracle.effects.items()), coverage))
+        return (crc32(done.encode()),)  # equal in every process for equal runs
 
     def _coverage(self) -> dict[str, int]:
         counts = Counter(self.events)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from raycons.simulation.life import Outcome
 from raycons.simulation.protocols import simulated
-from raycons.simulation.run import Outcome
 from raycons.simulation.scenario import Scenario
 
 MAX_RUNS = 60

@@ -10,8 +10,9 @@ import pytest
 from raycons.consensus import quorum
 from raycons.consensus.configuration import Configuration, Peer, Role
 from raycons.errors import StoreError
+from raycons.simulation.caspaxos.run import RegisterRun
 from raycons.simulation.core import choose_core
-from raycons.simulation.members import VirtualMember
+from raycons.simulation.process import Process
 from raycons.simulation.run import Run
 from raycons.simulation.scenario import draw
 from raycons.simulation.world import Violation, World
@@ -82,14 +83,18 @@ def test_whose_disk_has_just_failed_is_not_back_before_all_is_healed() -> None:
     ("error", "invariant"),
     [(KeyError("x"), "no-exception"), (Violation("recovery", "nothing is there"), "recovery")],
 )
+@pytest.mark.parametrize("kind", [Run, RegisterRun])
 def test_what_a_process_raises_that_the_healing_starts_is_a_violation(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, invariant: str
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[Run] | type[RegisterRun],
+    error: Exception,
+    invariant: str,
 ) -> None:
-    def fail(member: VirtualMember) -> None:
+    def fail(member: Process) -> None:
         raise error
 
-    monkeypatch.setattr(VirtualMember, "restart", fail)
-    broken = Run(0).execute(0.5).violation
+    monkeypatch.setattr(Process, "restart", fail)
+    broken = kind(0).execute(0.5).violation
     assert broken is not None
     assert (broken.invariant, broken.step > 0, broken.time_s > 0.0) == (invariant, True, True)
 

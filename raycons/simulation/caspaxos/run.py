@@ -6,9 +6,7 @@ completes a new write; then all is healed, and every client completes another.
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 from raycons.consensus.configuration import Configuration, Peer, Role
@@ -20,16 +18,15 @@ from raycons.simulation.caspaxos.members import RegisterMember, RegisterProcess
 from raycons.simulation.caspaxos.operator import Operator
 from raycons.simulation.caspaxos.scenario import draw_registers
 from raycons.simulation.clients import Caller
-from raycons.simulation.core import choose_core
 from raycons.simulation.faults import Nemesis
 from raycons.simulation.impostors import Impostors
+from raycons.simulation.life import Life, Outcome
 from raycons.simulation.network import EndpointId, Network
-from raycons.simulation.run import RECOVERY_S, SELDOM, Broken, Outcome
 from raycons.simulation.scenario import Scenario
-from raycons.simulation.world import Violation, World
+from raycons.simulation.world import World
 
 
-class RegisterRun:
+class RegisterRun(Life):
     """The world of one seed. `scenario`, if given, takes the place of the one that it draws."""
 
     def __init__(self, seed: int, scenario: Scenario | None = None) -> None:
@@ -101,51 +98,6 @@ class RegisterRun:
 
     # --- running ----------------------------------------------------------------------------------
 
-    def execute(self, seconds: float) -> Outcome:
-        """Live through `seconds` with faults, then through the recovery."""
-        violation: Broken | None = None
-        before = gc.get_threshold()
-        gc.set_threshold(*SELDOM)
-        try:
-            for member in self.members.values():
-                member.start()
-            for caller in self.callers:
-                caller.start()
-            self.operator.start()
-            self.nemesis.begin()
-            self.world.run(seconds)
-            self._recover_core()
-            self._recover()
-        except Violation as broken:
-            violation = Broken(broken.step, round(broken.time, 6), broken.invariant, broken.message)
-        finally:
-            gc.set_threshold(*before)
-        coverage = self._coverage()
-        return Outcome(
-            seed=self.world.seed,
-            events=self.world.step,
-            trace=hash((self.world.trace, *coverage.values())),
-            time_s=self.world.now,
-            violation=violation,
-            coverage=coverage,
-            story=self.world.story() if violation else [],
-        )
-
-    def _recover_core(self) -> None:
-        """A quorum is healed, the others stay as they are: progress comes back."""
-        self.operator.rest()
-        # An order under way may change who is a quorum; the faults go on until it has ended.
-        patience_s = 2 * self.operator.order_timeout_s
-        self.world.run(self.world.now + patience_s, lambda: not self.operator.busy)
-        sound = [id for id, member in self.members.items() if member.sound]
-        core = choose_core(self.world.random("core"), self._configurations(), sound)
-        if core is None or self.operator.busy:
-            self.events["core skipped"] += 1
-            return
-        self.events["core healed"] += 1
-        self.nemesis.heal_only(core)
-        self._await_new_writes()
-
     def _configurations(self) -> list[Configuration]:
         """All that a member may act on."""
         known: list[KnownConfiguration] = [
@@ -153,38 +105,7 @@ class RegisterRun:
         ]
         return [one.configuration for one in known if one.epoch]
 
-    def _await_new_writes(self) -> None:
-        """Every client completes a write that it begins from now on."""
-        began = self.world.now
-        self._await(
-            "progress",
-            lambda: all(caller.last_write_began > began for caller in self.callers),
-            lambda: (
-                f"no new write of {[c.id for c in self.callers if c.last_write_began <= began]}"
-            ),
-        )
-
-    def _recover(self) -> None:
-        """No fault any more: progress comes back."""
-        self.nemesis.calm()
-        self._await_new_writes()
-        for caller in self.callers:
-            caller.stopping = True
-        self._await(
-            "progress",
-            lambda: not any(caller.busy for caller in self.callers),
-            lambda: f"{[caller.id for caller in self.callers if caller.busy]} still wait",
-        )
-
-    def _await(
-        self, invariant: str, holds: Callable[[], bool], describe: Callable[[], str]
-    ) -> None:
-        self.world.run(self.world.now + RECOVERY_S, holds)
-        if not holds():
-            late = f"{RECOVERY_S} s after the faults ended: {describe()}; {self._epochs()}"
-            raise self.world.dated(Violation(invariant, late))
-
-    def _epochs(self) -> str:
+    def _situation(self) -> str:
         return "; ".join(
             f"{member.id}: epoch {member.engine.electorate.epoch}, "
             f"{member.engine.proposer.waiting} waiting"
@@ -193,6 +114,9 @@ class RegisterRun:
         )
 
     # --- the end ----------------------------------------------------------------------------------
+
+    def _fingerprint(self, coverage: dict[str, int]) -> tuple[int, ...]:
+        return tuple(coverage.values())
 
     def _coverage(self) -> dict[str, int]:
         counts = Counter(self.events)

@@ -15,9 +15,9 @@ import msgspec
 
 from raycons.errors import BadArgument
 from raycons.simulation.campaign import DEFAULT_SECONDS
+from raycons.simulation.life import Outcome
 from raycons.simulation.mutants.registry import Mutant, find
 from raycons.simulation.protocols import simulated
-from raycons.simulation.run import Outcome
 
 CAMPAIGN_STRIDE = 1_000_000  # between the first seeds of two campaigns: the most that one may have
 
